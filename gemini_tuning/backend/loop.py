@@ -1,0 +1,63 @@
+"""One private event loop on a background thread: all network work runs there.
+
+Sync verbs wait for a future, `aio` verbs await the same one, so both work in a notebook, a web service, uvloop
+and a plain script; no loop is ever patched or nested, and no client crosses loops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+_pid = -1
+
+
+def private_loop() -> asyncio.AbstractEventLoop:
+    """The loop, started on first use; a forked child gets its own, since threads do not survive a fork."""
+    global _loop, _pid
+    with _lock:
+        if _loop is None or _pid != os.getpid():
+            loop = asyncio.new_event_loop()
+            started = threading.Event()
+
+            def serve() -> None:
+                asyncio.set_event_loop(loop)
+                loop.call_soon(started.set)
+                loop.run_forever()
+
+            threading.Thread(target=serve, name="gemini-tuning-loop", daemon=True).start()
+            started.wait()
+            _loop, _pid = loop, os.getpid()
+        return _loop
+
+
+def submit(work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    """Starts a coroutine on the private loop."""
+    return asyncio.run_coroutine_threadsafe(work, private_loop())
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on the private loop and waits; Ctrl-C cancels it and is raised here."""
+    if _loop is not None and threading.current_thread().name == "gemini-tuning-loop":
+        work.close()
+        msg = "a sync verb was called from inside the library's own loop (a callback or metric); use `aio` there"
+        raise RuntimeError(msg)
+    future = submit(work)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+async def join(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on the private loop and awaits it from the caller's loop; cancelling cancels it."""
+    return await asyncio.wrap_future(submit(work))

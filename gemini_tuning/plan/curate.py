@@ -1,0 +1,288 @@
+"""Carrying out the data steps of a plan, with a reason for every row that came or went."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from ..data.augment import AugmentReport, augment
+from ..data.dedup import DedupReport, dedup, dedup_parts
+from ..data.select import FilterReport, keep, sample
+from ..data.split import Parts, SplitReport, split
+from ..display import details, html_table, paragraph, table
+from ..errors import PlanError
+from ..ledger import Journal
+from ..types import Caller, Dataset, Example, Finding, Progress
+from .plan import Plan
+from .steps import AnyStep, AugmentStep, DedupStep, FilterStep, SampleStep, SplitStep
+
+_log = logging.getLogger(__name__)
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one step did: rows before and after, and its report."""
+
+    op: str
+    arguments: str
+    rows_in: int
+    rows_out: int
+    dedup: DedupReport | None = None
+    split: SplitReport | None = None
+    augment: AugmentReport | None = None
+    filter: FilterReport | None = None
+
+    @property
+    def report(self) -> DedupReport | SplitReport | AugmentReport | FilterReport | None:
+        """The step's own report, with its evidence."""
+        return self.dedup or self.split or self.augment or self.filter
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    key: str
+    source: str
+    simulated: bool
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    stages: tuple[Stage, ...]
+    schema: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curation:
+    """The data after all steps, as the model will read them, and what was done and why.
+
+    Attributes:
+        train: What is trained on.
+        validation: What training is watched with.
+        test: What nothing is chosen by; touched once, at the end.
+        stages: One entry a step, in the order carried out.
+        key: The key of this result.
+        simulated: Whether the simulator wrote some of the examples.
+    """
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+    stages: tuple[Stage, ...]
+    key: str
+    simulated: bool = False
+
+    @property
+    def parts(self) -> Parts:
+        """The three parts as one value."""
+        return Parts(train=self.train, validation=self.validation, test=self.test)
+
+    @property
+    def reports(self) -> tuple[DedupReport | SplitReport | AugmentReport | FilterReport, ...]:
+        """The steps' reports, in order."""
+        return tuple(stage.report for stage in self.stages if stage.report is not None)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the steps found worth knowing."""
+        return tuple(finding for report in self.reports for finding in getattr(report, "findings", ()))
+
+    def to_json(self) -> bytes:
+        """For the ledger."""
+        return msgspec.json.encode(
+            _Record(
+                key=self.key,
+                source=self.train.source,
+                simulated=self.simulated,
+                train=self.train.examples,
+                validation=self.validation.examples,
+                test=self.test.examples,
+                stages=self.stages,
+            )
+        )
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Curation:
+        """From the ledger."""
+        record = msgspec.json.decode(data, type=_Record)
+        parts = [Dataset(rows, source=record.source) for rows in (record.train, record.validation, record.test)]
+        return cls(
+            train=parts[0],
+            validation=parts[1],
+            test=parts[2],
+            stages=record.stages,
+            key=record.key,
+            simulated=record.simulated,
+        )
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One row an example, with its part."""
+        named = (("train", self.train), ("validation", self.validation), ("test", self.test))
+        return [{"part": name, **row} for name, part in named for row in part.to_records()]
+
+    def _rows(self) -> list[tuple[object, ...]]:
+        return [(stage.op, stage.arguments, f"{stage.rows_in:,}", f"{stage.rows_out:,}") for stage in self.stages]
+
+    def _sizes(self) -> str:
+        sizes = f"{len(self.train):,} train, {len(self.validation):,} validation, {len(self.test):,} test"
+        return f"{sizes}{' (augmentation simulated)' if self.simulated else ''}"
+
+    def __repr__(self) -> str:
+        lines = [f"Curation({self._sizes()})", table(("step", "arguments", "rows in", "rows out"), self._rows())]
+        return "\n".join([*lines, *map(str, self.findings)])
+
+    def _repr_html_(self) -> str:
+        parts = [paragraph(self._sizes()), html_table(("step", "arguments", "rows in", "rows out"), self._rows())]
+        for stage in self.stages:
+            if stage.report is not None:
+                parts.append(details(f"{stage.op}: what and why", stage.report._repr_html_()))
+        if self.findings:
+            rows = [(each.severity, each.code, each.message, each.hint) for each in self.findings]
+            parts.append(html_table(("severity", "code", "finding", "what to do"), rows))
+        return "".join(parts)
+
+
+@dataclass
+class _State:
+    """The rows on their way. Before a split everything is in train, and dedup need not mind parts."""
+
+    parts: Parts
+    is_split: bool = False
+
+
+async def curate(
+    plan: Plan,
+    dataset: Dataset,
+    *,
+    key: str,
+    caller: Caller | None,
+    replies: Callable[[], Journal] | None = None,
+    functions: Mapping[str, Callable[[Example], Any]] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Curation:
+    """Carries out a plan's data steps; to be awaited on the private loop.
+
+    Args:
+        plan: What to do.
+        dataset: With what.
+        key: The key that the result gets.
+        caller: The model that writes augmentations; None leaves `augment` steps out (for looking only).
+        replies: Gives the journal in which paid replies are kept.
+        functions: The functions that the plan only names.
+        progress: Called as work goes on.
+
+    Raises:
+        PlanError: A step cannot be carried out on these data, or a function is missing.
+    """
+    state = _State(Parts(train=dataset, validation=dataset.replace(()), test=dataset.replace(())))
+    stages = []
+    simulated = False
+    for step in plan.data_steps:
+        if isinstance(step, AugmentStep) and caller is None:
+            continue
+        before = _count(state.parts)
+        if progress is not None:
+            progress(Progress(step.op, 0, None))
+        done: Awaitable[dict[str, Any]]
+        if isinstance(step, AugmentStep):
+            assert caller is not None
+            parts, report = await augment(
+                state.parts,
+                step.methods,
+                caller,
+                only=step.only,
+                seed=step.seed,
+                journal=replies() if replies else None,
+                progress=progress,
+            )
+            state.parts = parts
+            simulated = simulated or caller.simulated
+            reports: dict[str, Any] = {"augment": report}
+        else:
+            # In a thread: deduplicating a million rows must not hold up other projects on this loop.
+            done = asyncio.to_thread(_carry_out, step, state, functions or {})
+            reports = await done
+        stage = Stage(
+            op=step.op, arguments=step.arguments(), rows_in=before, rows_out=_count(state.parts), **reports
+        )
+        stages.append(stage)
+        _log.info("%s: %d -> %d rows", step.op, stage.rows_in, stage.rows_out)
+    parts = _instructed(plan, state.parts)
+    return Curation(
+        train=parts.train,
+        validation=parts.validation,
+        test=parts.test,
+        stages=tuple(stages),
+        key=key,
+        simulated=simulated,
+    )
+
+
+def _count(parts: Parts) -> int:
+    return len(parts.train) + len(parts.validation) + len(parts.test)
+
+
+def _instructed(plan: Plan, parts: Parts) -> Parts:
+    instructions = plan.instructions
+
+    def put_on(part: Dataset) -> Dataset:
+        return part.replace(instructions.apply(example) for example in part)
+
+    return Parts(train=put_on(parts.train), validation=put_on(parts.validation), test=put_on(parts.test))
+
+
+def _carry_out(step: AnyStep, state: _State, functions: Mapping[str, Callable[[Example], Any]]) -> dict[str, Any]:
+    parts = state.parts
+    match step:
+        case DedupStep():
+            if state.is_split:
+                state.parts, report = dedup_parts(parts, exact=step.exact, near=step.near)
+            else:
+                train, report = dedup(parts.train, exact=step.exact, near=step.near)
+                state.parts = replace(parts, train=train)
+            return {"dedup": report}
+        case SplitStep():
+            everything = parts.train
+            state.parts, split_report = split(
+                everything, validation=step.validation, test=step.test, seed=step.seed, stratify=step.stratify
+            )
+            state.is_split = True
+            return {"split": split_report}
+        case SampleStep():
+            state.parts = replace(parts, train=sample(parts.train, step.n, seed=step.seed))
+            return {}
+        case FilterStep():
+            predicate = functions.get(step.function) or _find_function(step)
+            kept = [keep(part, predicate) for part in (parts.train, parts.validation, parts.test)]
+            state.parts = Parts(train=kept[0][0], validation=kept[1][0], test=kept[2][0])
+            return {"filter": _merged([report for _, report in kept])}
+        case _:
+            msg = f"the step {step.op!r} does not change rows"
+            raise AssertionError(msg)
+
+
+def _merged(reports: Sequence[FilterReport]) -> FilterReport:
+    dropped = tuple(example for report in reports for example in report.dropped)
+    return msgspec.structs.replace(reports[0], kept=sum(report.kept for report in reports), dropped=dropped)
+
+
+def _find_function(step: FilterStep) -> Callable[[Example], Any]:
+    """Imports a function that a stored plan names; refuses one whose source has changed since."""
+    module, _, name = step.function.partition(":")
+    found: Any = None
+    try:
+        found = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError):
+        found = None
+    if not callable(found):
+        msg = f"the plan filters by the function {step.function!r}, which is not stored in it and cannot be imported."
+        hint = f"give it back: functions={{{step.function!r}: your_function}}"
+        raise PlanError(msg, hint=hint, code="plan-function")
+    if FilterStep.of(found, step.function).source_hash != step.source_hash:
+        msg = f"the function {step.function!r} is not the one that the plan was made with: its source has changed."
+        raise PlanError(msg, hint="filter again with the new function: a changed step is a new key.", code="plan-function")
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,138 @@
+"""The steps of a plan: one frozen model a verb, told apart by `op`.
+
+A step is data. `version` belongs to the class and is raised when the step's output changes, so that old records are
+not taken for new ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..data.augment import Method, Selector
+from ..types import Example, Instructions
+
+Setting = Literal["epochs", "learning_rate_multiplier", "adapter_size"]
+
+
+class StepModel(BaseModel):
+    """What all steps share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    version: ClassVar[int] = 1
+
+    def arguments(self) -> str:
+        """The arguments that differ from the defaults, as the user would write them."""
+        parts = []
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name != "op" and value != field.get_default(call_default_factory=True):
+                parts.append(f"{name}={_written(value)}")
+        return ", ".join(parts)
+
+
+def _written(value: object) -> str:
+    if isinstance(value, BaseModel):
+        inner = ", ".join(f"{name}={item!r}" for name, item in value if name != "kind")
+        return f"{getattr(value, 'kind', type(value).__name__)}({inner})"
+    if isinstance(value, tuple):
+        return ", ".join(_written(item) for item in value)
+    return repr(value)
+
+
+class FilterStep(StepModel):
+    """Keeps the rows for which a named function is true. The function itself is never stored."""
+
+    op: Literal["filter"] = "filter"
+    function: str
+    source_hash: str
+
+    @classmethod
+    def of(cls, predicate: Callable[[Example], bool], name: str | None) -> FilterStep:
+        """Names the function `module:qualname` (or `name`) and hashes its source, so that a change is a new key."""
+        named = name or f"{getattr(predicate, '__module__', '?')}:{getattr(predicate, '__qualname__', repr(predicate))}"
+        try:
+            source = inspect.getsource(predicate)
+        except (OSError, TypeError):
+            # No source (typed at a prompt, or built in): the compiled code is what is left to tell versions apart.
+            code = getattr(predicate, "__code__", None)
+            source = repr((code.co_code, code.co_consts)) if code else named
+        return cls(function=named, source_hash=hashlib.sha256(source.encode()).hexdigest()[:16])
+
+
+class SampleStep(StepModel):
+    """Keeps n rows, chosen by a keyed hash; after a split it thins the training part only."""
+
+    op: Literal["sample"] = "sample"
+    n: int = Field(ge=1)
+    seed: int = 0
+
+
+class DedupStep(StepModel):
+    """Removes duplicates; across parts from train, never from test."""
+
+    op: Literal["dedup"] = "dedup"
+    exact: bool = True
+    near: float | None = Field(default=None, gt=0, le=1)
+
+
+class SplitStep(StepModel):
+    """Parts the rows into train, validation and test."""
+
+    op: Literal["split"] = "split"
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    test: float = Field(default=0.1, ge=0, lt=1)
+    seed: int = 0
+    stratify: bool = True
+
+
+class AugmentStep(StepModel):
+    """Adds examples that a model writes, to the training part only, behind a gate."""
+
+    op: Literal["augment"] = "augment"
+    methods: tuple[Method, ...]
+    only: Selector | None = None
+    seed: int = 0
+
+
+class InstructStep(StepModel):
+    """Sets the system instruction, the instance instruction, or both; what is None stays as it was."""
+
+    op: Literal["instruct"] = "instruct"
+    system: str | None = None
+    each: str | None = None
+
+    def over(self, earlier: Instructions) -> Instructions:
+        """The instructions after this step."""
+        return Instructions(
+            self.system if self.system is not None else earlier.system,
+            self.each if self.each is not None else earlier.each,
+        )
+
+
+class RecipeStep(StepModel):
+    """Chooses a preset and overrides some of its settings. A setting of None asks for the service's default."""
+
+    op: Literal["recipe"] = "recipe"
+    name: Literal["auto", "article", "default"] = "auto"
+    settings: dict[Setting, float | None] = {}
+
+    def arguments(self) -> str:
+        """`'auto', epochs=3`."""
+        return ", ".join([repr(self.name), *(f"{name}={value!r}" for name, value in self.settings.items())])
+
+
+Step = Annotated[
+    FilterStep | SampleStep | DedupStep | SplitStep | AugmentStep | InstructStep | RecipeStep,
+    Field(discriminator="op"),
+]
+
+AnyStep = FilterStep | SampleStep | DedupStep | SplitStep | AugmentStep | InstructStep | RecipeStep
+TRAIN_ONLY: tuple[type[StepModel], ...] = (AugmentStep,)
+"""Steps that act on the training part: written before `split`, they still act on the rows that land in train."""
+
+Functions = dict[str, Callable[[Example], Any]]

@@ -1,0 +1,473 @@
+"""The values that every layer passes on: examples, data sets, prompts, replies, findings, tuned models.
+
+All are immutable. Rows are msgspec structs, because a million of them matter; they cross files as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Protocol, overload
+
+import msgspec
+
+Json = Any
+"""A value that JSON can hold."""
+
+
+# --- places and findings -------------------------------------------------------------------------------------------
+
+
+class Location(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where in the user's own data something is.
+
+    `line` is the 1-based physical line of a JSONL or CSV file, the 1-based record of a JSON array or of
+    records in memory (then `file` is None).
+    """
+
+    file: str | None = None
+    line: int | None = None
+    field: str | None = None
+
+    def __str__(self) -> str:
+        parts = [self.file or "records", f"line {self.line}" if self.line is not None else "", self.field or ""]
+        return ", ".join(part for part in parts if part)
+
+
+Severity = Literal["note", "warning", "stop"]
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Something worth knowing about data or a training run: one shape for both.
+
+    `where` holds the first 1,000 places and `count` says how many there are. `stop` means: money spent now is
+    wasted. `details` carries evidence, strength, the change advised and what would refute it.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    hint: str = ""
+    where: tuple[Location, ...] = ()
+    count: int = 0
+    details: dict[str, Json] = {}
+
+    def __str__(self) -> str:
+        place = f" ({self.where[0]}{f' and {self.count - 1} more' if self.count > 1 else ''})" if self.where else ""
+        hint = f" Hint: {self.hint}" if self.hint else ""
+        return f"[{self.severity}] {self.code}: {self.message}{place}{hint}"
+
+
+# --- examples ------------------------------------------------------------------------------------------------------
+
+
+class Part(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One part of a turn: a text, or any other kind (`fileData`, `functionCall`, ...) as canonical JSON."""
+
+    text: str | None = None
+    other: str | None = None
+
+
+class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One turn of a conversation. `role` is `"user"` or `"model"`; a function response has Google's `""`."""
+
+    role: str
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined; parts of other kinds are left out."""
+        return "".join(part.text for part in self.parts if part.text is not None)
+
+
+class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One scored answer of a preference example."""
+
+    score: float
+    turn: Turn
+
+
+def text_turn(role: str, text: str) -> Turn:
+    """A turn of one text part."""
+    return Turn(role, (Part(text=text),))
+
+
+class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Exactly what a model is sent: turns that end with the user's, the system instruction, the tools (JSON)."""
+
+    turns: tuple[Turn, ...]
+    system: str | None = None
+    tools: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of the last turn."""
+        return self.turns[-1].text if self.turns else ""
+
+
+class Example(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One example of what the model should do.
+
+    Attributes:
+        turns: The conversation; for supervised tuning the last turn is the model's and is the target.
+        system: System instruction.
+        tools: The `tools` list as canonical JSON.
+        completions: Preference pairs.
+        references: Named reference answers (reinforcement), as canonical JSON.
+        origin: `<content hash>#<occurrence>` of the row that this example comes from. An augmented example
+            keeps its parent's, so that no split can part them.
+        where: Place in the user's data.
+        meta: The row's other columns; not sent to the model, usable in instructions and slices.
+        augmented: How it was made (`"paraphrase"`), or None for the user's own.
+        raw_input: The input before the instance instruction was put around it, or None when there is none.
+    """
+
+    turns: tuple[Turn, ...]
+    system: str | None = None
+    tools: str | None = None
+    completions: tuple[Completion, ...] = ()
+    references: str | None = None
+    origin: str = ""
+    where: Location = Location()
+    meta: dict[str, Json] = {}
+    augmented: str | None = None
+    raw_input: str | None = None
+
+    @classmethod
+    def of(
+        cls, input: str, output: str, *, where: Location | None = None, meta: Mapping[str, Json] | None = None
+    ) -> Example:
+        """A single-turn example."""
+        return cls(
+            turns=(text_turn("user", input), text_turn("model", output)),
+            where=where or Location(),
+            meta=dict(meta or {}),
+        )
+
+    @property
+    def _asked(self) -> tuple[Turn, ...]:
+        return self.turns[:-1] if self.turns and self.turns[-1].role == "model" else self.turns
+
+    @property
+    def input(self) -> str:
+        """The user's own text that is answered: the last user turn before the target, without instructions."""
+        if self.raw_input is not None:
+            return self.raw_input
+        return next((turn.text for turn in reversed(self._asked) if turn.role == "user"), "")
+
+    @property
+    def output(self) -> str:
+        """The target: the text of the last turn when it is the model's, else the preferred completion, else `""`."""
+        if self.turns and self.turns[-1].role == "model":
+            return self.turns[-1].text
+        best = max(self.completions, key=lambda completion: completion.score, default=None)
+        return best.turn.text if best else ""
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the model is sent to answer this example."""
+        return Prompt(self._asked, self.system, self.tools)
+
+    @property
+    def text(self) -> str:
+        """Everything the user wrote before the target, without instructions: what duplicates are compared by."""
+        earlier = [turn.text for turn in self._asked]
+        if self.raw_input is not None:
+            last = max((at for at, turn in enumerate(self._asked) if turn.role == "user"), default=None)
+            if last is not None:
+                earlier[last] = self.raw_input
+        return "\n".join(earlier)
+
+    def content_hash(self) -> str:
+        """16 hex digits over what is trained on (turns, system, tools, completions, references)."""
+        content = (self.system, self.turns, self.tools, self.completions, self.references)
+        return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16]
+
+    def with_input(self, text: str) -> Example:
+        """The same example with another text in the last user turn (parts of other kinds are kept)."""
+        asked = self._asked
+        last = max(at for at, turn in enumerate(asked) if turn.role == "user")
+        others = tuple(part for part in asked[last].parts if part.text is None)
+        turn = Turn("user", (*others, Part(text=text)))
+        turns = (*self.turns[:last], turn, *self.turns[last + 1 :])
+        return msgspec.structs.replace(self, turns=turns)
+
+    def to_record(self) -> dict[str, Json]:
+        """A flat row: `input`, `output`, the other columns, and `augmented` when it was made."""
+        row: dict[str, Json] = {**self.meta, "input": self.input, "output": self.output}
+        if self.augmented:
+            row["augmented"] = self.augmented
+        return row
+
+
+class Dataset(Sequence[Example]):
+    """An immutable list of examples that knows where it came from.
+
+    Args:
+        examples: The examples. Those without an `origin` get one: content hash and occurrence.
+        source: The file or object they came from, for messages and manifests.
+    """
+
+    __slots__ = ("__dict__", "examples", "source")
+
+    def __init__(self, examples: Iterable[Example] = (), *, source: str = "records") -> None:
+        self.examples: tuple[Example, ...] = with_origins(examples)
+        self.source = source
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Dataset: ...
+    def __getitem__(self, index: int | slice) -> Example | Dataset:
+        if isinstance(index, slice):
+            return Dataset(self.examples[index], source=self.source)
+        return self.examples[index]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __iter__(self) -> Iterator[Example]:
+        return iter(self.examples)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dataset) and self.examples == other.examples
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def replace(self, examples: Iterable[Example]) -> Dataset:
+        """Other examples from the same source."""
+        return Dataset(examples, source=self.source)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """64 hex digits that depend on the *set* of examples, not on their order.
+
+        A query without ORDER BY gives the same rows in another order: the same data, so the same key, so no
+        second bill.
+        """
+        digest = hashlib.sha256()
+        for line in sorted(
+            msgspec.json.encode((each.origin, each.augmented, each.content_hash(), each.meta), order="sorted")
+            for each in self
+        ):
+            digest.update(line + b"\n")
+        return digest.hexdigest()
+
+    @cached_property
+    def labels(self) -> dict[str, int]:
+        """Outputs with their counts, most frequent first, then by name."""
+        counts: dict[str, int] = {}
+        for example in self:
+            counts[example.output] = counts.get(example.output, 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def to_records(self) -> list[dict[str, Json]]:
+        """Flat rows, one an example."""
+        return [example.to_record() for example in self]
+
+    def __repr__(self) -> str:
+        kinds = len(self.labels)
+        return f"Dataset({len(self):,} examples, {kinds:,} distinct outputs, from {self.source!r})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(_short(example.input))}</td><td>{html.escape(_short(example.output))}</td></tr>"
+            for example in self.examples[:5]
+        )
+        return (
+            f"<p>{html.escape(repr(self))}</p><table><thead><tr><th scope='col'>input</th>"
+            f"<th scope='col'>output</th></tr></thead><tbody>{rows}</tbody></table>"
+        )
+
+
+def _short(text: str, width: int = 120) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def with_origins(examples: Iterable[Example]) -> tuple[Example, ...]:
+    """Gives each example without an origin its own: content hash and occurrence within this list."""
+    seen: dict[str, int] = {}
+    result = []
+    for example in examples:
+        if not example.origin:
+            content = example.content_hash()
+            occurrence = seen.get(content, 0)
+            seen[content] = occurrence + 1
+            example = msgspec.structs.replace(example, origin=f"{content}#{occurrence}")
+        result.append(example)
+    return tuple(result)
+
+
+# --- instructions --------------------------------------------------------------------------------------------------
+
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+class Instructions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A system instruction for all examples and an instance instruction for each.
+
+    `each` is a template: `{input}` and the names of other columns in single braces, `{{` and `}}` for braces.
+    It is filled in literally: no attribute, index, format or code is ever evaluated.
+    """
+
+    system: str | None = None
+    each: str | None = None
+
+    def fields(self) -> tuple[str, ...]:
+        """The names that `each` uses, in order; raises ValueError for a lone brace or an empty name."""
+        names = []
+        for match in _PLACEHOLDER.finditer(self.each or ""):
+            if match.group() in ("{{", "}}"):
+                continue
+            name = match.group(1)
+            if not name or not name.strip():
+                msg = f"a lone brace or an empty name at character {match.start()}; write {{{{ or }}}} for a brace"
+                raise ValueError(msg)
+            names.append(name)
+        return tuple(names)
+
+    def fill(self, input: str, meta: Mapping[str, Json]) -> str:
+        """The user's text with the instance instruction around it; a column without a value gives `""`."""
+        if self.each is None:
+            return input
+
+        def value(match: re.Match[str]) -> str:
+            if match.group() in ("{{", "}}"):
+                return match.group()[0]
+            name = match.group(1)
+            found = input if name == "input" else meta.get(name)
+            return "" if found is None else str(found)
+
+        return _PLACEHOLDER.sub(value, self.each)
+
+    def apply(self, example: Example) -> Example:
+        """The example as the model will read it. Applying twice is the same as once."""
+        plain = example.input
+        instructed = msgspec.structs.replace(example, system=self.system or example.system)
+        if self.each is None or not plain:
+            return instructed
+        return msgspec.structs.replace(instructed.with_input(self.fill(plain, example.meta)), raw_input=plain)
+
+    def prompt(self, text: str) -> Prompt:
+        """What is sent for a new text."""
+        return Prompt((text_turn("user", self.fill(text, {})),), self.system)
+
+
+# --- calling models ------------------------------------------------------------------------------------------------
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A model's answer.
+
+    `text` is `""` when nothing came; then `finish` says why (`MAX_TOKENS`, `SAFETY`, ...). `finish` is Google's
+    name of the finish reason, or `BLOCKED:<reason>` for a blocked prompt. Latency is in seconds, from sending
+    to the whole answer, without waiting for retries. Token counts are None when the service gave none.
+    """
+
+    text: str
+    finish: str = "STOP"
+    latency: float = 0.0
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    thought_tokens: int | None = None
+    attempts: int = 1
+
+
+class Caller(Protocol):
+    """Something that answers prompts: a base model or a tuned endpoint behind a backend."""
+
+    @property
+    def model(self) -> str:
+        """The model or endpoint, as recorded."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """True when the answers come from the offline simulator."""
+        ...
+
+    async def generate(self, prompt: Prompt, *, schema: Mapping[str, Json] | None = None) -> Reply:
+        """One answer at temperature 0. With `schema` (OpenAPI style) it is asked for as JSON.
+
+        To be awaited on the backend's own loop. Raises `BackendError` when the call failed for good.
+        """
+        ...
+
+    def __call__(self, prompt: Prompt, *, schema: Mapping[str, Json] | None = None) -> Reply:
+        """The same from ordinary code: waits for the answer."""
+        ...
+
+
+class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A state of a tuned model during training, with an endpoint of its own."""
+
+    id: str
+    epoch: int | None = None
+    step: int | None = None
+    endpoint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedModel:
+    """A tuned model that can be called: `tuned("text")`.
+
+    Attributes:
+        endpoint: Full resource name; what requests are sent to.
+        model: Full resource name of the model; what continuous tuning starts from.
+        base_model: What it was tuned from.
+        job: Resource name of the tuning job.
+        key: The run's key in the ledger.
+        checkpoints: States during training, each with an endpoint.
+        instructions: What was trained with; applied to every text that is asked.
+        simulated: True when the offline simulator made it.
+        connect: Gives the caller of an endpoint; injected by the backend.
+    """
+
+    endpoint: str
+    model: str
+    base_model: str
+    job: str
+    key: str
+    checkpoints: tuple[Checkpoint, ...] = ()
+    instructions: Instructions = field(default_factory=Instructions)
+    simulated: bool = False
+    checkpoint: str | None = None
+    connect: Callable[[str], Caller] = field(repr=False, compare=False)
+
+    @property
+    def caller(self) -> Caller:
+        """What sends prompts to this model's endpoint."""
+        return self.connect(self.endpoint)
+
+    def prompt(self, text: str) -> Prompt:
+        """Exactly what is sent for this text, instructions included."""
+        return self.instructions.prompt(text)
+
+    def __call__(self, text: str) -> str:
+        """The model's answer; `""` when it gave none (`caller(prompt(text)).finish` says why)."""
+        return self.caller(self.prompt(text)).text
+
+    def at(self, checkpoint: str) -> TunedModel:
+        """The model at one of its checkpoints; raises ValueError with the known ids."""
+        found = next((each for each in self.checkpoints if each.id == checkpoint and each.endpoint), None)
+        if found is None or found.endpoint is None:
+            msg = f"no checkpoint {checkpoint!r} with an endpoint; there are {[each.id for each in self.checkpoints]}"
+            raise ValueError(msg)
+        return replace(self, endpoint=found.endpoint, checkpoint=found.id)
+
+    def __repr__(self) -> str:
+        mark = ", simulated" if self.simulated else ""
+        return f"TunedModel({self.base_model} -> {self.endpoint}, {len(self.checkpoints)} checkpoints{mark})"
+
+
+class Progress(NamedTuple):
+    """What `progress=` callbacks get: `done` of `total` (None when unknown), and what is being done."""
+
+    what: str
+    done: int
+    total: int | None
