@@ -7,11 +7,31 @@ from __future__ import annotations
 
 import html
 import os
+import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+
+
+class Step(Protocol):
+    """What `progress=` callbacks get: `types.Progress`, of which this module knows the shape only."""
+
+    @property
+    def what(self) -> str: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int | None: ...
+
+
+class Job(Protocol):
+    """What `on_update=` callbacks get: a `TuningJob`."""
+
+    @property
+    def view(self) -> Any: ...
+    def describe(self) -> str: ...
 
 
 class Showable(Protocol):
@@ -231,3 +251,55 @@ def _heading(result: object) -> str:
     """`EvalReport` -> `Eval report`."""
     name = type(result).__name__
     return "".join(f" {char.lower()}" if char.isupper() and at else char for at, char in enumerate(name))
+
+
+class Bars:
+    """Progress bars (tqdm) for whatever takes longer than two seconds; plain lines when nobody watches a terminal.
+
+    Pass `bars.update` as `progress=` and `bars.job` as `on_update=`. Use it as a context manager.
+    """
+
+    def __init__(self, *, delay: float = 2.0) -> None:
+        self._delay = delay
+        self._bar: Any = None
+        self._what = ""
+
+    def update(self, progress: Step) -> None:
+        """Shows `done` of `total` of one piece of work."""
+        if progress.what != self._what:
+            self._end()
+            self._what = progress.what
+        if progress.total is None:
+            return
+        self._show(progress.what, progress.done, progress.total)
+        if progress.done >= progress.total:
+            self._end()
+
+    def job(self, job: Job) -> None:
+        """Shows the steps of a tuning job."""
+        view = job.view
+        if view.steps:
+            done = view.steps if view.state == "succeeded" else view.steps_done or 0
+            self._show(job.describe().split(",")[0], done, view.steps)
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        from tqdm import tqdm  # a tenth of a second, and only for those who watch
+
+        if self._bar is None:
+            # On a terminal a bar; in a log file one line at most every ten seconds, for it keeps every redraw.
+            pace = 0.1 if sys.stderr.isatty() else 10.0
+            self._bar = tqdm(total=total, desc=what, delay=self._delay, mininterval=pace, leave=False, ascii=" #")
+        self._bar.set_description(what, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def _end(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        self._what = ""
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .eval.metrics import MetricLike
     from .eval.report import Baseline, EvalReport
     from .jobs.job import TuningJob
-    from .plan.curate import Curation
+    from .plan.curation import Curation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -371,7 +371,7 @@ class TuningProject:
         """
         from .data.check import Limits, check
         from .models import find
-        from .plan.curate import curate
+        from .plan.curation import curate
 
         parts = loop.run(curate(self.plan, self.data, key="", caller=None, functions=self.functions)).parts
         model = find(self.plan.model)
@@ -405,6 +405,11 @@ class TuningProject:
             simulated=self.backend.simulated if self.backend else None,
             basis=basis,
         )
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the working directory holds this project's curated data already."""
+        return self._ledger.read_bytes("curation", self._data_key) is not None
 
     def manifest(self) -> Manifest:
         """What a run of this project is made from: plan, fingerprint of the data, versions, backend, keys."""
@@ -499,7 +504,7 @@ class TuningProject:
     # --- the async core --------------------------------------------------------------------------------------------
 
     async def _curate(self, progress: OnProgress | None) -> Curation:
-        from .plan.curate import Curation, curate
+        from .plan.curation import Curation, curate
 
         ledger, key = self._ledger, self._data_key
         kept = await asyncio.to_thread(ledger.read_bytes, "curation", key)
@@ -526,7 +531,7 @@ class TuningProject:
         from .data.formats import gemini_lines
         from .data.tokens import example_tokens
         from .jobs.job import TuningJob
-        from .jobs.submit import Order, submit
+        from .jobs.purchase import Order, submit
 
         if attempt < 1:
             raise PlanError.bad_value("tune", "attempt", attempt, "1 or more")
@@ -664,7 +669,7 @@ class TuningProject:
         return self.plan.data_key(self.data.fingerprint, self._where)
 
     def _recorded_curation(self) -> Curation | None:
-        from .plan.curate import Curation
+        from .plan.curation import Curation
 
         kept = self._ledger.read_bytes("curation", self._data_key)
         return None if kept is None else Curation.from_json(kept)

@@ -234,7 +234,7 @@ def _match_vector(text: str, fragments: bool, related: float) -> Floats:
     return vector
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
 def _match_features(word: str, fragments: bool, related: float) -> tuple[tuple[int, float], ...]:
     if lexical.is_cjk(word):
         found = [(lexical.digest(word[i : i + n]), 1.0 if n == 2 else 0.4)

@@ -153,7 +153,7 @@ def planned_steps(rows: int, settings: Settings) -> int:
 
 # --- the frozen part
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _counted(text: str, longest: int, skips: bool, salt: int) -> tuple[Ints, Floats]:
     """Distinct feature hashes of `text`, ascending, with weight times the square root of the count."""
     hashes, weights = lexical.features(text, longest=longest, skips=skips)
@@ -245,7 +245,7 @@ class _Trail:
         self.before, self.last, self.length = self.last, zlib.crc32(raw), self.length + 1
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def _sequence(text: str) -> tuple[tuple[str, ...], Mapping[str, frozenset[str]]]:
     """The tokens of a text without case and blanks, and for each those that come after it ("" is the end)."""
     shown = tuple(bare for token in lexical.tokens(text) if (bare := _bare(token)))
@@ -273,7 +273,7 @@ class _Copying:
         return self._known.ids([right for after in self._after for right in after.get(bare, ())])
 
 
-_NONE = np.zeros(0, np.int64)
+_NONE = np.zeros(0, np.int32)
 
 
 def _bare(token: str) -> str:
@@ -326,7 +326,7 @@ class Known:
         found = {i for token in bare for i in self._bare.get(token, ())}
         if any(token in _ENDS for token in bare):
             found.add(END)
-        return np.array(sorted(found), np.int64)
+        return np.array(sorted(found), np.int32)
 
 
 _ENDS = frozenset(("", ",", ";", "、", "，", "；", "。", "."))
@@ -476,13 +476,13 @@ def _encode(row: Row, encoder: Encoder, known: Known) -> _Encoded:
     ids: list[Ints] = [_NONE]
     for token, i in [*known.spell(row.target)[:TARGET_LIMIT], ("", END)]:
         following = copying.following(previous)
-        at.append(np.full(len(following), len(targets), np.int64))
+        at.append(np.full(len(following), len(targets), np.int32))
         ids.append(following)
         keys.append(trail.keys())
         targets.append(i)
         trail.add(token)
         previous = token
-    return _Encoded(*encoder(row.prompt), np.array(targets, np.int64), np.array(keys, np.int64),
+    return _Encoded(*encoder(row.prompt), np.array(targets, np.int32), np.array(keys, np.uint32),
                     copying.user, copying.other, (np.concatenate(at), np.concatenate(ids)))
 
 
@@ -622,9 +622,9 @@ class _Adam:
 
 
 def _snapshot(p: Parameters) -> Parameters:
-    """A copy rounded to what float16 can hold, so that a saved file answers exactly as the checkpoint did."""
-    held = {name: np.nan_to_num(np.clip(value, -65000, 65000)).astype(np.float16) for name, value in p.items()}
-    return {name: value.astype(np.float32) for name, value in held.items()}
+    """A copy cut and rounded to what float16 can hold (NaN becomes 0): a saved file answers as the checkpoint."""
+    held = {name: np.nan_to_num(np.clip(value, -65000, 65000)) for name, value in p.items()}
+    return {name: value.astype(np.float16).astype(np.float32) for name, value in held.items()}
 
 
 def _checkpoint_epochs(epochs: int) -> list[int]:
@@ -643,7 +643,7 @@ def train(
     validation. `start` continues from earlier weights: their features and idf are kept, their vocabulary
     grows, their rank grows when `settings` asks for more and stays when it asks for less. When `should_stop`
     says so the iterator ends without another checkpoint. When the loss of a step is not finite, the point
-    says so, and training ends with a checkpoint of the last finite parameters.
+    says so, and training ends with a checkpoint of the parameters as they stand.
     """
     if not rows:
         raise ValueError("training needs at least one row")
@@ -659,8 +659,9 @@ def train(
     encoded = [_encode(row, encoder, known) for row in rows]
     held_out = _bounded([_encode(row, encoder, known) for row in validation])
     longest = max(max(len(row.targets) for row in encoded), start.longest if start else 0)
-    steps, size = planned_steps(len(rows), wanted), batch_size(len(rows))
-    per_epoch = steps // epochs
+    size = batch_size(len(rows))
+    per_epoch = math.ceil(len(rows) / size)
+    steps = epochs * per_epoch
     adam = _Adam(p, BASE_LEARNING_RATE * (1.0 if multiplier is None else multiplier), steps)
     rng = np.random.default_rng([seed & 0xFFFFFFFF, 2])
     saved = _checkpoint_epochs(epochs)
@@ -674,7 +675,8 @@ def train(
         return replace(point, eval_loss=loss, eval_accuracy=accuracy, eval_predictions=count)
 
     def checkpoint(number: int, epoch: int, step: int) -> Checkpoint:
-        return Checkpoint(str(number), epoch, step, Weights(base_model, encoder, known, _snapshot(p), longest))
+        weights = Weights(base_model, encoder, known, _snapshot(p), longest)
+        return Checkpoint(str(number), epoch, step, weights)
 
     with np.errstate(all="ignore"):
         on_point(with_validation(blank))

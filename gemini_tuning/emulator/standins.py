@@ -171,7 +171,8 @@ def _hash(*parts: object) -> int:
 _GOOD_FIRST = re.compile(
     r"\s*(?:excellent|great|good|yes|pass|correct|true|best|high|优|好|是|正确|通过)", re.IGNORECASE)
 _ASKS_GRADE = re.compile(
-    r"\b(?:grade|score|rate|rating|rated|marks?|points?)\b|评分|打分|满分|分数|给我?\s*\d+\s*分", re.IGNORECASE)
+    r"\b(?:grade|score|rate|rating|rated|marks?|points?)\b|评分|打分|满分|分数|给我?\s*\d+\s*分",
+    re.IGNORECASE)
 _POLITE = re.compile(
     r"please|thank|sorry|apolog|happy to|glad|welcome|请|谢谢|抱歉|您|很高兴|不客气", re.IGNORECASE)
 _REFUSAL = re.compile(
@@ -334,7 +335,7 @@ _CHINESE_FRAMES: tuple[str, ...] = (
 
 def _english(text: str, seed: int) -> str:
     changed = text.strip()
-    if seed % 3 != 0:
+    if seed % 3 != 0 and len(text) <= 2000:     # some forms take quadratic time
         forms = [form for form in _FORMS if re.match(form[0], changed, re.IGNORECASE | re.DOTALL)]
         if forms:
             pattern, form = forms[seed // 3 % len(forms)]
@@ -356,7 +357,8 @@ def _swap(text: str, table: Sequence[tuple[str, ...]], seed: int, share: float, 
     capitals."""
     pairs = [*table, *(tuple(reversed(words)) for words in table)] if both else table
     options = {words[0]: words[1:] for words in pairs}
-    pattern = r"(?<![\w'])(?:" + "|".join(map(re.escape, sorted(options, key=len, reverse=True))) + r")(?![\w'])"
+    longest_first = "|".join(map(re.escape, sorted(options, key=len, reverse=True)))
+    pattern = rf"(?<![\w'])(?:{longest_first})(?![\w'])"
 
     def change(match: re.Match[str]) -> str:
         word = match.group()
@@ -392,10 +394,11 @@ def _chinese(text: str, seed: int) -> str:
     used = 0
     for words in _CHINESE_SYNONYMS:
         if words[0] in changed and used < 3 and _hash(seed, words[0]) % 100 < 70:
-            changed = changed.replace(words[0], words[1:][_hash(seed, words[0], "which") % (len(words) - 1)], 1)
+            other = words[1 + _hash(seed, words[0], "which") % (len(words) - 1)]
+            changed = changed.replace(words[0], other, 1)
             used += 1
     if seed // 13 % 2 or changed == text.strip():
         frame = _CHINESE_FRAMES[seed // 17 % len(_CHINESE_FRAMES)]
-        ended = changed if changed[-1:] in "。？！?!" or not frame.startswith(("{}", "您好")) else changed + "。"
-        changed = frame.format(ended)
+        loose = changed[-1:] not in "。？！?!" and frame.startswith(("{}", "您好"))
+        changed = frame.format(changed + "。" if loose else changed)
     return changed

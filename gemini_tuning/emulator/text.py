@@ -61,13 +61,17 @@ def is_cjk(word: str) -> bool:
     return bool(word) and re.match(f"[{CJK}]", word) is not None
 
 
-@lru_cache(maxsize=1 << 15)
-def word_features(word: str, longest: int) -> tuple[tuple[int, float], ...]:
-    """(hash, weight) of one word and of its character n-grams up to `longest` letters."""
-    if is_cjk(word):
-        grams = [(word[i : i + n], w) for n, w in ((1, 0.5), (2, 1.0), (3, 0.6))
-                 for i in range(len(word) - n + 1)]
-        return tuple((digest("c" + gram), weight) for gram, weight in grams)
+def _run_features(run: str) -> Iterable[tuple[int, float]]:
+    """(hash, weight) of the characters, bigrams and trigrams of a run of CJK characters."""
+    for n, weight in ((1, 0.5), (2, 1.0), (3, 0.6)):
+        for i in range(len(run) - n + 1):
+            yield digest("c" + run[i : i + n]), weight
+
+
+# Words recur, runs of CJK characters hardly: only words are worth remembering.
+@lru_cache(maxsize=1 << 14)
+def _word_features(word: str, longest: int) -> tuple[tuple[int, float], ...]:
+    """(hash, weight) of one word and of its character n-grams of three up to `longest` letters."""
     padded = f"<{word}>"
     grams = [(padded[i : i + n], FRAGMENT) for n in range(3, longest + 1) for i in range(len(padded) - n + 1)]
     return ((digest("w" + word), WORD), *((digest("g" + gram), weight) for gram, weight in grams))
@@ -83,7 +87,7 @@ def features(text: str, *, longest: int = 5, skips: bool = False) -> tuple[list[
     hashes: list[int] = []
     weights: list[float] = []
     for word in found:
-        for hashed, weight in word_features(word, longest):
+        for hashed, weight in _run_features(word) if is_cjk(word) else _word_features(word, longest):
             hashes.append(hashed)
             weights.append(weight)
     for gap, kind, weight in ((1, "p", PAIR), (2, "s", SKIP)):

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from .baseline import Baseline, Recommendation
+    from ._recommend import Recommendation
     from .comparison import Comparison, MetricComparison, RowPair, compare
     from .judge import Judge
-    from .metrics import Accuracy, Classification, ClassScores, MacroF1, classification
-    from .report import EvalReport, Latency, Tokens
+    from .metrics import Accuracy, Classification, ClassScores, MacroF1, MetricLike, classification
+    from .report import Baseline, EvalReport, Latency, Tokens
     from .rows import EvalRow, Failure, MetricInfo
-    from .runner import Metric, evaluate, evaluate_async
+    from .runner import evaluate, evaluate_async
     from .score import Score
 
 # A module and a function of one name would hide each other here: `compare` lives in `.comparison`.
 _HOMES = {
     "Accuracy": ".metrics",
-    "Baseline": ".baseline",
+    "Baseline": ".report",
     "ClassScores": ".metrics",
     "Classification": ".metrics",
     "Comparison": ".comparison",
@@ -36,10 +36,10 @@ _HOMES = {
     "Judge": ".judge",
     "Latency": ".report",
     "MacroF1": ".metrics",
-    "Metric": ".runner",
     "MetricComparison": ".comparison",
     "MetricInfo": ".rows",
-    "Recommendation": ".baseline",
+    "MetricLike": ".metrics",
+    "Recommendation": "._recommend",
     "RowPair": ".comparison",
     "Score": ".score",
     "Tokens": ".report",
@@ -61,9 +61,9 @@ __all__ = [
     "Judge",
     "Latency",
     "MacroF1",
-    "Metric",
     "MetricComparison",
     "MetricInfo",
+    "MetricLike",
     "Recommendation",
     "RowPair",
     "Score",

@@ -132,7 +132,7 @@ def _differences(verb: str, a: Sequence[float] | Floats, b: Sequence[float] | Fl
             verb, "b", f"{len(after)} values", f"{len(before)} values, one for each of a",
             hint="pairs are rows that both sides answered, in the same order.",
         )
-    return after - before
+    return np.asarray(after - before)
 
 
 def paired_interval(

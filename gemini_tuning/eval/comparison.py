@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -12,11 +12,14 @@ from .. import display
 from ..errors import PlanError
 from ..types import Finding, Json, Location
 from ._findings import TOO_MANY
+from ._json import read_json, write_json
 from ._pairs import Difference, Item, Sample, match
-from .report import EvalReport, read_json, write_json
-from .rows import MARK, EvalRow, MetricInfo, labels_of, score
+from .rows import MARK, EvalRow, Failure, MetricInfo, labels_of, score
 from .score import Score
 from .statistics import holm, mcnemar, minimum_detectable, needed_n
+
+if TYPE_CHECKING:
+    from .report import EvalReport
 
 Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
 
@@ -288,7 +291,7 @@ def _check_same(before: EvalReport, after: EvalReport) -> None:
 
 
 def _items(before: EvalReport, after: EvalReport) -> list[Item]:
-    sides = [
+    sides: list[list[EvalRow | Failure]] = [
         [*report.rows, *(each for each in report.failures if each.stage == "generate")] for report in (before, after)
     ]
     return [
@@ -416,7 +419,9 @@ def _changes(
             given, wanted = labels_of(infos[0], [row.prediction, row.reference])
             return float(given == wanted)
 
-    won, lost, ties = [], [], 0
+    won: list[RowPair] = []
+    lost: list[RowPair] = []
+    ties = 0
     for old, new in answered:
         first, second = value(old), value(new)
         if first is None or second is None:

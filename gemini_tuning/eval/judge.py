@@ -73,8 +73,8 @@ class Judge:
     def spec(self) -> dict[str, Json]:
         """What the judge is, for records and keys; the model is the one asked for, not the one that answered."""
         return {
-            "kind": "Judge", "prompt": PROMPT_VERSION, "criteria": self.criteria, "model": self.model,
-            "scale": list(self.scale), "reference": self.reference,
+            "kind": "Judge", "name": self.name, "prompt": PROMPT_VERSION, "criteria": self.criteria,
+            "model": self.model, "scale": list(self.scale), "reference": self.reference,
         }
 
     @property

@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import PlanError
 from ..types import Json
 from ._macro_f1 import encode, macro_f1
+from .judge import Judge
 
 RowFunction = Callable[[str, str], float | bool]
 """A plain function as a metric: (prediction, reference) -> value. Its name is the metric's name."""
@@ -53,7 +54,7 @@ class Accuracy:
 
     def spec(self) -> dict[str, Json]:
         """What the metric is, for records and keys."""
-        return {"kind": "Accuracy", "version": 1, "ignore_case": self.ignore_case}
+        return {"kind": "Accuracy", "name": self.name, "version": 1, "ignore_case": self.ignore_case}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class MacroF1:
 
     def spec(self) -> dict[str, Json]:
         """What the metric is, for records and keys."""
-        return {"kind": "MacroF1", "version": 1, "ignore_case": self.ignore_case}
+        return {"kind": "MacroF1", "name": self.name, "version": 1, "ignore_case": self.ignore_case}
 
 
 class ClassScores(msgspec.Struct, frozen=True):
@@ -158,10 +159,9 @@ def classification(
     return Classification(
         labels=tuple(labels),
         per_class=tuple(
-            ClassScores(label, *shares, *counts)
-            for label, shares, counts in zip(
-                labels, np.stack([precision, recall, f1], axis=1).tolist(), np.stack([support, chosen], axis=1).tolist(),
-                strict=True,
+            ClassScores(label, *scores)
+            for label, *scores in zip(
+                labels, *(column.tolist() for column in (precision, recall, f1, support, chosen)), strict=True
             )
         ),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
@@ -173,16 +173,20 @@ def classification(
     )
 
 
-def function_name(metric: Callable[..., Any]) -> str:
-    """The name under which a plain function's scores are reported."""
+MetricLike = Accuracy | MacroF1 | Judge | RowFunction
+"""What `evaluate` takes: the metrics of this package, or any `f(prediction, reference) -> float | bool`."""
+
+
+def metric_name(metric: MetricLike) -> str:
+    """The name under which a metric's scores are reported: its `name`, else the function's."""
     name = getattr(metric, "name", None) or getattr(metric, "__name__", None)
     return name if isinstance(name, str) else type(metric).__name__
 
 
-def function_spec(metric: Callable[..., Any]) -> dict[str, Json]:
-    """A user's function for records: `module:qualname` and a hash of its source. It is never pickled.
+def metric_spec(metric: MetricLike) -> dict[str, Json]:
+    """What a metric is, for records and keys: its own `spec()`, or a function's `module:qualname` and source hash.
 
-    An object with a `spec()` of its own describes itself. Without source (a shell, a C function) the hash is of the
+    Nothing is ever pickled. Without source (a shell, a C function) the hash is of the
     byte code, or absent, and then a changed function cannot be told from the old one.
     """
     own = getattr(metric, "spec", None)
@@ -191,7 +195,7 @@ def function_spec(metric: Callable[..., Any]) -> dict[str, Json]:
         if not isinstance(described, dict):
             raise PlanError.bad_value("evaluate", "metrics", metric, "a spec() that returns a dict")
         return described
-    target = metric.func if isinstance(metric, functools.partial) else metric
+    target: Any = metric.func if isinstance(metric, functools.partial) else metric
     if not hasattr(target, "__qualname__"):
         target = type(target)
     source: str | None = None

@@ -1,30 +1,24 @@
-"""The result of an evaluation: scores with intervals, every row behind them, and what went wrong."""
+"""The result of an evaluation: scores with intervals, the rows behind them, what went wrong; and several together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import numpy as np
 
 from .. import display
-from ..errors import DataError, LedgerError
+from ..errors import PlanError
 from ..ledger import digest
 from ..types import Finding, Json
 from . import _findings
+from ._json import read_json, write_json
+from ._recommend import Prefer, Recommendation, recommend
+from .comparison import Comparison, compare
 from .metrics import Classification, classification
 from .rows import MARK, EvalRow, Failure, MetricInfo, score
 from .score import Score
-
-if TYPE_CHECKING:
-    from .comparison import Comparison
-
-R = TypeVar("R")
-
-SCHEMA = 1
-"""Version of the JSON of reports, baselines and comparisons; keys that a version does not know are ignored."""
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -139,8 +133,6 @@ class EvalReport(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
         See `gemini_tuning.eval.compare`, which this is.
         """
-        from .comparison import compare  # comparison imports this module
-
         return compare(before, self, margin=margin)
 
     def to_records(self) -> list[dict[str, Json]]:
@@ -225,6 +217,97 @@ class EvalReport(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return "".join(parts)
 
 
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """Several models on the same rows.
+
+    Attributes:
+        reports: Model -> report, in the order asked.
+    """
+
+    reports: dict[str, EvalReport]
+
+    @classmethod
+    def of(cls, reports: Sequence[EvalReport]) -> Baseline:
+        """The reports by their model's name; PlanError for none, for one model twice, for different rows."""
+        if not reports:
+            raise PlanError.bad_value("baseline", "models", (), "at least one model")
+        by_model = {report.model: report for report in reports}
+        if len(by_model) < len(reports):
+            raise PlanError.bad_value("baseline", "models", [report.model for report in reports], "each model once")
+        if len({(report.fingerprint, report.simulated) for report in reports}) > 1:
+            raise PlanError.bad_value("baseline", "models", list(by_model), "reports of the same rows and backend")
+        return cls(reports=by_model)
+
+    @property
+    def simulated(self) -> bool:
+        """True when the offline simulator answered."""
+        return any(report.simulated for report in self.reports.values())
+
+    def recommend(self, prefer: Prefer = "quality", *, prices: Mapping[str, float] | None = None) -> Recommendation:
+        """The model to start from, by the first metric asked.
+
+        Args:
+            prefer: `quality`: the best score; `why` names faster models that cannot be told from it. `latency`: the
+                lowest median among the best and those not significantly worse. `cost`: the lowest price for these
+                rows among the same.
+            prices: Model -> USD per million tokens, input and output alike; needed for `cost`.
+
+        Others are compared with the best in pairs, Holm-adjusted. "Not significantly worse" is not "equally good":
+        `why` gives the difference with its interval. Equal scores go to the lower median latency, then to the order
+        asked.
+
+        Raises:
+            ConfigError: `cost` without prices for all models, or without token counts.
+            PlanError: The first metric has no score for any model.
+        """
+        return recommend(list(self.reports.values()), prefer, prices=prices)
+
+    def to_records(self) -> list[dict[str, Json]]:
+        """One flat row for each model and metric."""
+        return [
+            {
+                "model": model, "metric": name, "value": made.value, "low": made.low, "high": made.high, "n": made.n,
+                "latency_median": report.latency.median, "latency_p95": report.latency.p95,
+                "tokens": report.tokens.total, "failures": len(report.failures),
+            }
+            for model, report in self.reports.items()
+            for name, made in report.scores.items()
+        ]
+
+    def to_json(self) -> bytes:
+        """Everything, as JSON with a schema number."""
+        return write_json("Baseline", self)
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> Baseline:
+        """The baseline again; unknown keys are ignored, a newer schema is refused."""
+        return read_json("Baseline", data, cls)
+
+    def _table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        names = list(dict.fromkeys(info.name for report in self.reports.values() for info in report.metrics))
+        rows = []
+        for model, report in self.reports.items():
+            cells = {cell[0]: f"{cell[1]} {cell[2]}" for cell in score_cells(report)}
+            tokens = report.tokens.total
+            rows.append(
+                (
+                    model, *(cells.get(name, "–") for name in names), f"{len(report.rows):,}",
+                    f"{report.latency.median:.3g}", f"{report.latency.p95:.3g}",
+                    "–" if tokens is None else f"{tokens:,}", f"{len(report.failures):,}",
+                )
+            )
+        return ("model", *names, "rows", "median s", "p95 s", "tokens", "failures"), rows
+
+    def __repr__(self) -> str:
+        findings = [f"{model}: {finding}" for model, report in self.reports.items() for finding in report.findings]
+        return "\n".join([MARK] * self.simulated + [display.table(*self._table()), *findings])
+
+    def _repr_html_(self) -> str:
+        parts = [display.paragraph(MARK)] * self.simulated + [display.html_table(*self._table(), caption="base models")]
+        parts += [display.details(model, report._repr_html_()) for model, report in self.reports.items()]
+        return "".join(parts)
+
+
 def score_cells(report: EvalReport) -> list[tuple[str, str, str, str]]:
     """Rows of a score table: metric, value, interval, n; a metric without a score says so."""
     cells = []
@@ -245,30 +328,3 @@ def _fingerprint(rows: Sequence[EvalRow | Failure]) -> str:
 def _total(counts: Iterable[int | None]) -> int | None:
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
-
-
-def write_json(kind: str, result: object) -> bytes:
-    """A result as JSON with its kind and a schema number."""
-    return msgspec.json.encode({"schema": SCHEMA, "kind": kind, "result": result})
-
-
-class _Header(msgspec.Struct):
-    schema: int
-    kind: str
-    result: msgspec.Raw
-
-
-def read_json(kind: str, data: bytes | str, type_: type[R]) -> R:
-    """The result in such JSON; DataError when it is none, LedgerError when a newer version wrote it."""
-    try:
-        header = msgspec.json.decode(data, type=_Header)
-        if header.schema > SCHEMA:
-            msg = f"this {kind} has schema {header.schema}; this version reads up to {SCHEMA}."
-            raise LedgerError(msg, hint="upgrade gemini-tuning.", code="ledger-schema")
-        if header.kind != kind:
-            msg = f"expected the JSON of {kind}, this is {header.kind!r}."
-            raise DataError(msg, hint=f"read it with {header.kind}.from_json().", code="data-json")
-        return msgspec.json.decode(header.result, type=type_)
-    except msgspec.MsgspecError as error:
-        msg = f"not the JSON of {kind}: {error}"
-        raise DataError(msg, hint="give the bytes that to_json() returned.", code="data-json") from error

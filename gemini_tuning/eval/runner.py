@@ -17,13 +17,10 @@ from ..backend import loop
 from ..errors import BackendError, ConfigError, PlanError
 from ..ledger import Journal, digest
 from ..types import Caller, Dataset, Example, Json, Progress, Prompt, Reply
-from .judge import PROMPT_VERSION, Judge
-from .metrics import Accuracy, MacroF1, RowFunction, function_name, function_spec
+from .judge import Judge
+from .metrics import Accuracy, MacroF1, MetricLike, metric_name, metric_spec
 from .report import EvalReport
 from .rows import NO_REFERENCE, EvalRow, Failure, MetricInfo
-
-Metric = Accuracy | MacroF1 | Judge | RowFunction
-"""What `evaluate` takes: the metrics of this package, or any `f(prediction, reference) -> float | bool`."""
 
 GENERATION_VERSION = 1
 """Raised when the same prompt would be sent in another way: stored answers are then not reused."""
@@ -46,7 +43,7 @@ class _Jury(NamedTuple):
 
 
 def evaluate(
-    dataset: Dataset, metrics: Sequence[Metric], caller: Caller, *, on: str = "dataset", concurrency: int = 8,
+    dataset: Dataset, metrics: Sequence[MetricLike], caller: Caller, *, on: str = "dataset", concurrency: int = 8,
     limit: int | None = None, generations: Journal | None = None, grades: Journal | None = None,
     judge: Callable[[str | None], Caller] | None = None, progress: Callable[[Progress], None] | None = None,
 ) -> EvalReport:
@@ -82,7 +79,7 @@ def evaluate(
 
 
 async def evaluate_async(
-    dataset: Dataset, metrics: Sequence[Metric], caller: Caller, *, on: str = "dataset", concurrency: int = 8,
+    dataset: Dataset, metrics: Sequence[MetricLike], caller: Caller, *, on: str = "dataset", concurrency: int = 8,
     limit: int | None = None, generations: Journal | None = None, grades: Journal | None = None,
     judge: Callable[[str | None], Caller] | None = None, progress: Callable[[Progress], None] | None = None,
 ) -> EvalReport:
@@ -104,7 +101,7 @@ async def evaluate_async(
     return await asyncio.to_thread(run.report, on, metrics, infos)
 
 
-def describe(metrics: Sequence[Metric], judged_by: dict[str, str]) -> tuple[MetricInfo, ...]:
+def describe(metrics: Sequence[MetricLike], judged_by: dict[str, str]) -> tuple[MetricInfo, ...]:
     """The metrics as they are recorded; PlanError for none, for two of one name, for what is no metric."""
     infos = []
     for metric in metrics:
@@ -119,7 +116,7 @@ def describe(metrics: Sequence[Metric], judged_by: dict[str, str]) -> tuple[Metr
         elif isinstance(metric, Accuracy):
             info = MetricInfo(name=metric.name, kind="row", spec=metric.spec(), bounds=(0.0, 1.0))
         elif callable(metric) and not isinstance(metric, type):
-            info = MetricInfo(name=function_name(metric), kind="row", spec=function_spec(metric))
+            info = MetricInfo(name=metric_name(metric), kind="row", spec=metric_spec(metric))
         else:
             raise PlanError.bad_value(
                 "evaluate", "metrics", metric, "a metric: Accuracy(), MacroF1(), Judge('...') or a function",
@@ -246,8 +243,9 @@ class _Run:
 
     async def _grade(self, at: int, name: str, jury: _Jury, reply: Reply) -> None:
         prompt = jury.judge.prompt(self.examples[at], reply.text)
-        spec = msgspec.json.encode(jury.judge.spec(), order="sorted")
-        key = digest("grade", str(PROMPT_VERSION), spec, jury.caller.model, msgspec.json.encode(prompt, order="sorted"))
+        # Without the name: calling a judge otherwise must not buy its grades again.
+        spec = {key: value for key, value in jury.judge.spec().items() if key != "name"}
+        key = digest("grade", jury.caller.model, *(msgspec.json.encode(each, order="sorted") for each in (spec, prompt)))
         try:
             self.judged[at, name] = await self._ask(
                 jury.caller, key, prompt, jury.judge.schema, self.graded, self.grades
@@ -280,7 +278,7 @@ class _Run:
         if self.progress is not None:
             self.progress(Progress("evaluate", self.done, len(self.examples)))
 
-    def report(self, on: str, metrics: Sequence[Metric], infos: Sequence[MetricInfo]) -> EvalReport:
+    def report(self, on: str, metrics: Sequence[MetricLike], infos: Sequence[MetricInfo]) -> EvalReport:
         """Scores what was answered; on a worker thread, since metrics and bootstraps take the CPU."""
         rows = [
             self._scored(at, reply, metrics, infos) for at, reply in enumerate(self.answers) if reply is not None
@@ -290,7 +288,7 @@ class _Run:
             model=self.caller.model, simulated=self.caller.simulated, on=on, metrics=infos, rows=rows, failures=failures
         )
 
-    def _scored(self, at: int, reply: Reply, metrics: Sequence[Metric], infos: Sequence[MetricInfo]) -> EvalRow:
+    def _scored(self, at: int, reply: Reply, metrics: Sequence[MetricLike], infos: Sequence[MetricInfo]) -> EvalRow:
         example = self.examples[at]
         reference = _reference(example)
         values: dict[str, float] = {}

@@ -8,9 +8,9 @@ from .._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from .curves import Curves
-    from .diagnose import diagnose
+    from .diagnosis import diagnose
     from .job import AsyncTuningJob, TuningJob
-    from .submit import Order, submit
+    from .purchase import Order, submit
 
 __all__ = ["AsyncTuningJob", "Curves", "Order", "TuningJob", "diagnose", "submit"]
 
@@ -19,9 +19,9 @@ __getattr__, __dir__ = lazy_exports(
     {
         "AsyncTuningJob": ".job",
         "Curves": ".curves",
-        "Order": ".submit",
+        "Order": ".purchase",
         "TuningJob": ".job",
-        "diagnose": ".diagnose",
-        "submit": ".submit",
+        "diagnose": ".diagnosis",
+        "submit": ".purchase",
     },
 )

@@ -17,8 +17,8 @@ from ..errors import JobCancelled, JobFailed, JobTimeout
 from ..ledger import Ledger
 from ..types import Finding, Instructions, TunedModel
 from .curves import Curves
-from .diagnose import diagnose
-from .submit import JobRecord
+from .diagnosis import diagnose
+from .purchase import JobRecord
 
 _log = logging.getLogger(__name__)
 

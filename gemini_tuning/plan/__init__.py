@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from .curate import Curation, Stage, curate
+    from .curation import Curation, Stage, curate
     from .plan import Manifest, Plan, TunedFrom
     from .steps import AugmentStep, DedupStep, FilterStep, InstructStep, RecipeStep, SampleStep, SplitStep, Step
 
@@ -31,7 +31,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        **dict.fromkeys(("Curation", "Stage", "curate"), ".curate"),
+        **dict.fromkeys(("Curation", "Stage", "curate"), ".curation"),
         **dict.fromkeys(("Manifest", "Plan", "TunedFrom"), ".plan"),
         **dict.fromkeys(
             (

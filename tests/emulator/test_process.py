@@ -41,7 +41,7 @@ def serving(tmp_path: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[
         yield process, Clients(value["url"])
     finally:
         process.kill()
-        process.communicate()
+        print(process.poll(), process.communicate()[1])
 
 
 def curve(clients: Clients, job: dict[str, Any]) -> list[Any]:

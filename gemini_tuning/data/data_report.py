@@ -1,0 +1,113 @@
+"""What a check found: findings, labels, lengths, languages."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .. import display
+from ..types import Finding, Json
+
+
+class Distribution(msgspec.Struct, frozen=True):
+    """A number a row: smallest, middle, 95th percentile (nearest rank), largest, and the sum. All 0 without rows."""
+
+    min: float = 0.0
+    median: float = 0.0
+    p95: float = 0.0
+    max: float = 0.0
+    total: float = 0.0
+
+    @classmethod
+    def of(cls, values: list[float]) -> Distribution:
+        """Of any numbers; the median of an even count is the mean of the middle two."""
+        if not values:
+            return cls()
+        ordered = sorted(values)
+        n = len(ordered)
+        middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+        return cls(ordered[0], middle, ordered[max(0, -(-95 * n // 100) - 1)], ordered[-1], sum(ordered))
+
+
+class DataReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A data set, looked at before money is spent.
+
+    Attributes:
+        source: The file or object.
+        rows: Rows in each part; only `train` when the data is not split.
+        findings: Worst first. A `stop` means that money spent now is wasted.
+        labels: Output -> rows, most frequent first; empty when outputs are texts.
+        tokens: Estimated tokens an example, input and output (see `tokens`).
+        input_characters, output_characters: Lengths.
+        scripts: Script -> share of the letters of all inputs (`latin`, `han`, ...), largest first.
+        duplicates: Rows that could go: `exact` (after folding) and `near`, inside and across parts.
+    """
+
+    source: str = ""
+    rows: dict[str, int] = {}
+    findings: tuple[Finding, ...] = ()
+    labels: dict[str, int] = {}
+    tokens: Distribution = Distribution()
+    input_characters: Distribution = Distribution()
+    output_characters: Distribution = Distribution()
+    scripts: dict[str, float] = {}
+    duplicates: dict[str, int] = {}
+
+    @property
+    def ok(self) -> bool:
+        """No finding says stop."""
+        return all(finding.severity != "stop" for finding in self.findings)
+
+    def to_records(self) -> list[dict[str, Json]]:
+        """One row a finding."""
+        return [
+            {"code": each.code, "severity": each.severity, "count": each.count, "message": each.message, "hint": each.hint,
+             "where": str(each.where[0]) if each.where else ""}
+            for each in self.findings
+        ]  # fmt: skip
+
+    def _head(self) -> str:
+        rows = ", ".join(f"{name} {count:,}" for name, count in self.rows.items()) or "no rows"
+        return f"DataReport: {self.source or 'records'}: {rows}; {len(self.findings)} findings"
+
+    def _sizes(self) -> list[tuple[object, ...]]:
+        return [
+            (name, *(f"{value:,.0f}" for value in (each.min, each.median, each.p95, each.max)))
+            for name, each in (
+                ("tokens (estimated)", self.tokens),
+                ("input characters", self.input_characters),
+                ("output characters", self.output_characters),
+            )
+        ]
+
+    def _notes(self) -> list[str]:
+        scripts = ", ".join(f"{name} {share:.0%}" for name, share in self.scripts.items() if share >= 0.005)
+        labels = ", ".join(f"{label} {count:,}" for label, count in list(self.labels.items())[:8])
+        more = f", and {len(self.labels) - 8:,} more" if len(self.labels) > 8 else ""
+        return [
+            *([f"scripts: {scripts}"] if scripts else []),
+            *([f"{len(self.labels):,} labels: {labels}{more}"] if self.labels else []),
+        ]
+
+    _HEADER = ("a row", "min", "median", "p95", "max")
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            [self._head(), display.table(self._HEADER, self._sizes()), *self._notes(), *map(str, self.findings)]
+        )
+
+    def _repr_html_(self) -> str:
+        findings = display.html_table(
+            ("severity", "code", "count", "message", "what to do", "where"),
+            [
+                (each.severity, each.code, each.count or "–", each.message, each.hint,
+                 "; ".join(map(str, each.where[:3])) + ("; ..." if each.count > 3 and each.where else ""))
+                for each in self.findings
+            ],
+            caption="Findings",
+        )  # fmt: skip
+        return (
+            display.paragraph(self._head())
+            + (findings if self.findings else "")
+            + display.html_table(self._HEADER, self._sizes())
+            + "".join(map(display.paragraph, self._notes()))
+        )
