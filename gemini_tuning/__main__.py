@@ -13,7 +13,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command; 0 when all went well, 1 for an error of the library, 2 for a wrong command."""
     parser = argparse.ArgumentParser(prog="python -m gemini_tuning", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="the whole road, offline and simulated, on a real data set, in about a minute")
+    demo = commands.add_parser(
+        "demo", help="the whole road, offline and simulated, on a real data set, in about a minute"
+    )
     demo.add_argument("--workdir", type=Path, default=None, help="default: .gemini_tuning/demo")
     chosen = parser.parse_args(arguments)
     from .demo import WORKDIR, run  # after the arguments: --help should not wait for imports

@@ -32,7 +32,7 @@ def project(workdir: Path = WORKDIR) -> TuningProject:
         .split(validation=0.12, test=0.24, seed=7)
         .augment(paraphrase(per_example=1), only=rare_labels(below=15))
         .instruct(
-            system=f"You route the questions of a bank's customers. Answer with exactly one of these intents: {intents}",
+            system=f"You route a bank's customers. Answer with exactly one of these intents: {intents}",
             each="Intent of: {input}",
         )
     )
@@ -94,11 +94,11 @@ def run(workdir: Path = WORKDIR) -> Comparison:
             say(f"  {shorten(pair.input, 64)!r}: {pair.before!r} -> {pair.after!r} (right: {pair.reference!r})")
         if not pairs:
             say("  none")
-    report = save_html(
+    page = save_html(
         workdir / "report.html", comparison, after, before, judged, baseline, curation, plan.estimate(), job, curves,
         title="banking77: base against tuned (simulated)",
     )  # fmt: skip
-    say(f"\nReport: {report}")
+    say(f"\nReport: {page}")
     took = time.monotonic() - started
     say(f"Done in {took:.0f} s{', read from the working directory' if again else ''}. Run it again: it takes seconds.")
     say(comparison)
@@ -126,4 +126,3 @@ def head(text: str) -> None:
 def say(what: object) -> None:
     """One print for the whole demo."""
     print(what, flush=True)
-

@@ -19,11 +19,11 @@ class Step(Protocol):
     """What `progress=` callbacks get: `types.Progress`, of which this module knows the shape only."""
 
     @property
-    def what(self) -> str: ...
+    def what(self) -> str: ...  # noqa: D102
     @property
-    def done(self) -> int: ...
+    def done(self) -> int: ...  # noqa: D102
     @property
-    def total(self) -> int | None: ...
+    def total(self) -> int | None: ...  # noqa: D102
 
 
 class Job(Protocol):

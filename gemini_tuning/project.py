@@ -16,7 +16,7 @@ import msgspec
 from pydantic import ValidationError
 
 from .backend import loop
-from .backend.resolve import from_description, resolve
+from .backend.selection import from_description, resolve
 from .display import html_table, table
 from .errors import ConfigError, LedgerError, PlanError
 from .ledger import DEFAULT, Ledger, digest
@@ -36,12 +36,12 @@ from .types import Dataset, Example, Progress, TunedModel
 
 if TYPE_CHECKING:
     from .backend.base import Backend
-    from .data.augment import Method, Selector
-    from .data.check import DataReport
+    from .data.data_report import DataReport
     from .eval.metrics import MetricLike
     from .eval.report import Baseline, EvalReport
     from .jobs.job import TuningJob
     from .plan.curation import Curation
+    from .plan.steps import Method, Selector
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -272,16 +272,16 @@ class TuningProject:
         from .data.instruct import check_template
 
         if each is not None:
-            check_template(self.data, each)
+            check_template(each, {name for example in self.data for name in example.meta})
         return self._add("instruct", InstructStep, system=system, each=each)
 
     def recipe(
         self,
         name: PresetName = "auto",
         *,
-        epochs: int | None | _Unset = UNSET,
-        learning_rate_multiplier: float | None | _Unset = UNSET,
-        adapter_size: int | None | _Unset = UNSET,
+        epochs: int | _Unset | None = UNSET,
+        learning_rate_multiplier: float | _Unset | None = UNSET,
+        adapter_size: int | _Unset | None = UNSET,
     ) -> TuningProject:
         """Chooses the preset and overrides its settings: unset means the preset's, None the service's default."""
         given = {
@@ -321,8 +321,10 @@ class TuningProject:
         from .data.formats import from_records
 
         more = from_records(records, input=self.plan.input, output=self.plan.output)
-        fresh = [msgspec.structs.replace(each, origin="") if not each.augmented else each for each in (*self.data, *more)]
-        return replace(self, data=self.data.replace(fresh))
+        # Origins count occurrences, so they are given anew over all rows.
+        return replace(
+            self, data=self.data.replace(msgspec.structs.replace(row, origin="") for row in (*self.data, *more))
+        )
 
     def pipe(self, function: Callable[Concatenate[TuningProject, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """`function(self, ...)`, so that a function of one's own fits into the chain."""
@@ -359,7 +361,7 @@ class TuningProject:
         lines.append(f"Recipe: {recipe.arguments()}")
         if self.plan.opaque:
             lines.append(f"Functions that the plan names and does not hold: {', '.join(self.plan.opaque)}")
-        where = "no backend yet" if self.backend is None else ", ".join(f"{k} {v}" for k, v in self.backend.describe().items())
+        where = ", ".join(f"{name} {value}" for name, value in self._where.items()) or "none yet"
         lines.append(f"Backend: {where}. Working directory: {self.workdir}.")
         return "\n".join(lines)
 
@@ -376,7 +378,8 @@ class TuningProject:
         parts = loop.run(curate(self.plan, self.data, key="", caller=None, functions=self.functions)).parts
         model = find(self.plan.model)
         limits = Limits(tokens_per_example=model.tokens_per_example) if model else Limits()
-        return check(parts if any(isinstance(step, SplitStep) for step in self.plan.steps) else parts.train, limits=limits)
+        is_split = any(isinstance(step, SplitStep) for step in self.plan.steps)
+        return check(parts if is_split else parts.train, limits=limits)
 
     def estimate(self) -> Estimate:
         """Examples, tokens, cost range and the recipe with its reason, before anything is bought."""
@@ -693,7 +696,8 @@ class TuningProject:
         if not step.settings:
             return base
         own = ", ".join(f"{name}={value}" for name, value in step.settings.items())
-        return base.model_copy(update={**step.settings, "why": f"{base.why}; given by you: {own}"})
+        update: dict[str, Any] = dict(step.settings)  # type: ignore[arg-type]
+        return base.model_copy(update={**update, "why": f"{base.why}; given by you: {own}"})
 
     async def _part(self, on: Part | Dataset, progress: OnProgress | None) -> tuple[Dataset, str]:
         if isinstance(on, Dataset):
@@ -721,8 +725,8 @@ class TuningProject:
 
     def _table(self) -> list[tuple[str, str, str, str]]:
         done = self._recorded_curation()
-        stages = {at: stage for at, stage in enumerate(done.stages)} if done else {}
-        rows = []
+        stages = dict(enumerate(done.stages)) if done else {}
+        rows: list[tuple[str, str, str, str]] = []
         for at, step in enumerate(self.plan.data_steps):
             stage = stages.get(at)
             counts = f"{stage.rows_in:,} -> {stage.rows_out:,}" if stage else "?"
@@ -848,4 +852,5 @@ def _plan(name: str, model: str, input: str, output: str) -> Plan:
         return Plan(name=name, model=model, input=input, output=output)
     except ValidationError as error:
         first = error.errors()[0]
-        raise PlanError(f"{first['loc'][0]}={first.get('input')!r}: {first['msg']}.", code="plan-value") from None
+        msg = f"{first['loc'][0]}={first.get('input')!r}: {first['msg']}."
+        raise PlanError(msg, code="plan-value") from None

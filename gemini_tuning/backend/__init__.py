@@ -12,7 +12,7 @@ from .._lazy import lazy_exports
 if TYPE_CHECKING:
     from .base import Backend, JobRequest, JobView
     from .offline import Offline
-    from .resolve import resolve
+    from .selection import resolve
     from .vertex import Vertex
 
 __all__ = ["Backend", "JobRequest", "JobView", "Offline", "Vertex", "resolve"]
@@ -25,6 +25,6 @@ __getattr__, __dir__ = lazy_exports(
         "JobView": ".base",
         "Offline": ".offline",
         "Vertex": ".vertex",
-        "resolve": ".resolve",
+        "resolve": ".selection",
     },
 )

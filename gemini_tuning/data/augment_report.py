@@ -91,8 +91,8 @@ class AugmentReport(msgspec.Struct, frozen=True, kw_only=True):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.items())
         return (
             f"AugmentReport: {self.accepted:,} of {self.asked:,} variants of {self.examples:,} examples accepted, "
-            f"{len(self.rejected):,} rejected{f' ({reasons})' if reasons else ''}, {len(self.failures):,} calls failed; "
-            f"{self.calls:,} calls to {who}, {self.reused:,} replies reused"
+            f"{len(self.rejected):,} rejected{f' ({reasons})' if reasons else ''}, {len(self.failures):,} calls failed"
+            f"; {self.calls:,} calls to {who}, {self.reused:,} replies reused"
         )
 
     def _rows(self, n: int) -> list[tuple[str, str, str, str]]:

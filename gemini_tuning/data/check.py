@@ -23,6 +23,8 @@ from .formats import read
 from .split import VALIDATION_FREE, VALIDATION_ROWS, VALIDATION_SHARE, Parts, label_like
 from .tokens import example_tokens
 
+__all__ = ["DataReport", "Distribution", "Limits", "check", "check_file"]
+
 NEAR = 0.8
 RARE = 10
 """Classes with fewer rows are named."""
@@ -55,7 +57,9 @@ def check(data: Parts | Dataset, *, limits: Limits | None = None, near: float | 
         near: Similarity from which two inputs are near-duplicates; None looks for exact ones only.
     """
     if not isinstance(data, Parts | Dataset):
-        raise PlanError.bad_value("check", "data", type(data).__name__, "a Dataset or Parts", hint="for a file: check_file.")
+        raise PlanError.bad_value(
+            "check", "data", type(data).__name__, "a Dataset or Parts", hint="for a file: check_file(path)."
+        )
     parts = data if isinstance(data, Parts) else Parts(train=data)
     limits = limits or Limits()
     rows = [*parts.train, *parts.validation, *parts.test]
@@ -117,7 +121,13 @@ def _refusal(error: DataError) -> Finding:
 
 
 def _finding(
-    code: str, severity: Severity, message: str, rows: Sequence[Example] = (), *, hint: str = "", field: str | None = None,
+    code: str,
+    severity: Severity,
+    message: str,
+    rows: Sequence[Example] = (),
+    *,
+    hint: str = "",
+    field: str | None = None,
     details: dict[str, Json] | None = None,
 ) -> Finding:
     return Finding(
@@ -143,14 +153,17 @@ def _duplicates(parts: Parts, near: float | None) -> tuple[dict[str, int], list[
         counts[kind] = len(gone)
         if gone:
             shown = [
-                {"row": str(drop.example.where), "of": str(drop.because_of.where), "similarity": round(drop.similarity, 4)}
+                {"row": str(drop.example.where), "of": str(drop.because_of.where), "similarity": drop.similarity}
                 for drop in gone[:20]
             ]
+            how, advice = (
+                ("equal after folding", "training sees them twice: .dedup()") if kind == "exact"
+                else (f"similarity {near} or more", f"read them, then .dedup(near={near})")
+            )  # fmt: skip
             findings.append(_finding(
                 code, "warning" if kind == "exact" else "note",
-                f"{len(gone):,} rows repeat another ({'equal after folding' if kind == 'exact' else f'similarity {near} or more'}, "
-                "same output)", [drop.example for drop in gone],
-                hint="training sees them twice: .dedup()" if kind == "exact" else f"look at them, then .dedup(near={near})",
+                f"{len(gone):,} rows repeat another ({how}, same output)", [drop.example for drop in gone],
+                hint=advice,
                 details={"pairs": shown},
             ))  # fmt: skip
     findings += label_conflicts(rows)
@@ -187,7 +200,8 @@ def _amount(parts: Parts, limits: Limits) -> Iterable[Finding]:
         )  # fmt: skip
     elif n < SMALL:
         yield _finding(
-            "few-examples", "note", f"{n} training examples; Google recommends to start with {SMALL}", parts.train.examples,
+            "few-examples", "note", f"{n} training examples; Google recommends to start with {SMALL}",
+            parts.train.examples,
         )  # fmt: skip
     if n > limits.examples:
         yield _finding(
@@ -252,7 +266,8 @@ def _balance(parts: Parts) -> Iterable[Finding]:
     if rare:
         shown = ", ".join(f"{label[:40]!r} {count}" for label, count in list(rare.items())[-5:])
         yield _finding(
-            "rare-labels", "warning", f"{len(rare):,} of {len(counts):,} outputs have fewer than {RARE} training rows: {shown}",
+            "rare-labels", "warning",
+            f"{len(rare):,} of {len(counts):,} outputs have fewer than {RARE} training rows: {shown}",
             [example for example in parts.train if example.output in rare],
             hint=f".augment(paraphrase(), only=rare_labels(below={RARE})), or bring more of them.", field="output",
             details={"labels": dict(list(rare.items())[-_PLACES:])},
@@ -266,8 +281,8 @@ def _turns(rows: Sequence[Example]) -> Iterable[Finding]:
     ]  # fmt: skip
     if double:
         yield _finding(
-            "consecutive-turns", "warning", f"{len(double):,} conversations have two turns of one speaker in a row", double,
-            hint="join them into one turn with several parts.", field="contents",
+            "consecutive-turns", "warning", f"{len(double):,} conversations have two turns of one speaker in a row",
+            double, hint="join them into one turn with several parts.", field="contents",
         )  # fmt: skip
 
 

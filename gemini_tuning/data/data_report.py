@@ -60,8 +60,8 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True):
     def to_records(self) -> list[dict[str, Json]]:
         """One row a finding."""
         return [
-            {"code": each.code, "severity": each.severity, "count": each.count, "message": each.message, "hint": each.hint,
-             "where": str(each.where[0]) if each.where else ""}
+            {"code": each.code, "severity": each.severity, "count": each.count, "message": each.message,
+             "hint": each.hint, "where": str(each.where[0]) if each.where else ""}
             for each in self.findings
         ]  # fmt: skip
 

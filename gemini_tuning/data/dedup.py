@@ -21,7 +21,6 @@ from typing import Literal, NamedTuple, cast
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import DataError, PlanError
 from ..types import Dataset, Example, Finding, Turn
@@ -31,6 +30,8 @@ from .fold import fold, key, numbers, white
 from .near import connected, find_edges
 from .shingles import Floats, Ints
 from .split import Parts
+
+__all__ = ["DedupReport", "Drop", "Groups", "dedup", "dedup_parts", "exact_duplicates", "near_duplicates"]
 
 SHORT_OUTPUT = 40
 """Outputs of up to so many characters are labels: compared exactly."""
@@ -79,17 +80,19 @@ class Groups:
         clusters = self.clusters()
         largest = f", largest {len(clusters[0])}" if clusters else ""
         cut = "" if self.complete else ", not every pair compared"
-        return f"Groups({len(self.groups):,} texts, {self.duplicates:,} duplicates in {len(clusters):,} groups{largest}{cut})"
+        found = f"{self.duplicates:,} duplicates in {len(clusters):,} groups"
+        return f"Groups({len(self.groups):,} texts, {found}{largest}{cut})"
 
 
 def _texts(texts: Iterable[str], verb: str) -> list[str]:
     if isinstance(texts, str):
         raise PlanError.bad_value(verb, "texts", texts, "several texts", hint="put the one text in a list.")
-    rows = list(texts)
+    rows: list[object] = list(texts)
     for at, text in enumerate(rows, 1):
         if not isinstance(text, str):
-            raise DataError.at(f"expected a text, found {type(text).__name__}", line=at, code="data-type")
-    return rows
+            msg = f"expected a text, found {type(text).__name__}"
+            raise DataError.at(msg, line=at, code="data-type")
+    return cast(list[str], rows)
 
 
 def exact_duplicates(texts: Iterable[str], *, normalized: bool = True) -> Groups:

@@ -85,8 +85,8 @@ class DedupReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.items() if count)
-        head = f"DedupReport: kept {self.kept:,}, dropped {len(self.dropped):,} ({self.ratio:.1%}{': ' if counts else ''}{counts})"
-        parts = [head]
+        parts = [f"DedupReport: kept {self.kept:,}, dropped {len(self.dropped):,} ({self.ratio:.1%})"]
+        parts[0] += f": {counts}" if counts else ""
         if self.dropped:
             parts += ["closest calls:", display.table(self._HEADER, self._rows(5))]
         return "\n".join([*parts, *map(str, self.findings)])

@@ -20,7 +20,16 @@ import msgspec
 from ..errors import DataError, PlanError
 from ..ledger import write_atomic
 from ..types import Dataset, Example, Json, Location
-from .rows import Columns, Shape, from_example, plain_json, shape_of, to_example, to_gemini
+from .rows import (
+    Columns,
+    Shape,
+    check_unicode,
+    plain_json,
+    refuse,
+    shape_of,
+    to_example,
+    to_gemini,
+)
 
 Format = Literal["jsonl", "json", "csv", "gemini"]
 _FORMATS = ("jsonl", "json", "csv", "gemini")
@@ -70,32 +79,24 @@ def _examples(
     first = Location()
     for where, row in rows:
         if not isinstance(row, Mapping):
-            raise DataError.at(
-                f"expected an object, found {json.dumps(plain_json(row), ensure_ascii=False)[:80]}",
-                file=where.file, line=where.line, code="data-shape",
-            )  # fmt: skip
+            found = json.dumps(plain_json(row), ensure_ascii=False)[:80]
+            refuse(where, None, f"expected an object, found {found}", "data-shape")
         if forced is None:
             own = shape_of(row, columns, where)
             if shape is None:
                 shape, first = own, where
             elif own != shape:
                 names = {"flat": "flat columns", "gemini": "Gemini's contents"}
-                raise DataError.at(
-                    f"this row has {names[own]} ({', '.join(map(repr, row))}), while line {first.line} has {names[shape]}",
-                    file=where.file, line=where.line, code="data-mixed", hint="one file holds one format: divide it.",
-                )  # fmt: skip
+                found = f"{names[own]} ({', '.join(map(repr, row))})"
+                what = f"this row has {found}, while line {first.line} has {names[shape]}"
+                refuse(where, None, what, "data-mixed", "one file holds one format: divide it.")
         elif forced == "gemini" and "contents" not in row:
             shape_of(row, columns, where)  # a format that is known by name says so
-            raise DataError.at(
-                f"no 'contents'; the row has {', '.join(map(repr, row)) or 'nothing'}",
-                file=where.file, line=where.line, field="contents", code="data-column",
-            )  # fmt: skip
+            found = ", ".join(map(repr, row)) or "nothing"
+            refuse(where, "contents", f"no 'contents'; the row has {found}", "data-column")
         elif forced == "flat" and "contents" in row and columns.input not in row:
-            raise DataError.at(
-                f"no column {columns.input!r}, but 'contents': this is Gemini's own format",
-                file=where.file, line=where.line, field=columns.input, code="data-column",
-                hint="say format='gemini', or leave format= out.",
-            )  # fmt: skip
+            what = f"no column {columns.input!r}, but 'contents': this is Gemini's own format"
+            refuse(where, columns.input, what, "data-column", "say format='gemini', or leave format= out.")
         yield to_example(row, forced or shape or "flat", columns, where)
 
 
@@ -105,7 +106,8 @@ class _Source:
     def __init__(self, name: str) -> None:
         self.name = name
         if name.startswith(("gs://", "s3://", "http://", "https://")):
-            self.refuse(f"{name.split(':')[0]} addresses are not read here", code="data-file", hint="copy the file first.")
+            scheme = name.split(":")[0]
+            self.refuse(f"{scheme} addresses are not read here", code="data-file", hint="copy the file first.")
         self._gz = name.lower().endswith(".gz")
         self._head = self._read(_HEAD)
 
@@ -118,11 +120,13 @@ class _Source:
         except FileNotFoundError:
             folder = Path(self.name).resolve().parent
             there = sorted(each.name for each in folder.iterdir())[:8] if folder.is_dir() else []
-            hint = f"in {folder} there is: {', '.join(there) or 'nothing'}." if folder.is_dir() else f"no folder {folder}."
+            hint = f"in {folder} there is: {', '.join(there) or 'nothing'}."
+            hint = hint if folder.is_dir() else f"there is no folder {folder} either."
             self.refuse("there is no such file", code="data-file", hint=hint)
         except IsADirectoryError:
             data = sorted(each.name for each in Path(self.name).iterdir() if each.suffix in (*_SUFFIXES, ".gz"))[:8]
-            self.refuse("this is a directory", code="data-file", hint=f"name one file: {', '.join(data) or 'none here'}.")
+            found = f"name one file: {', '.join(data)}." if data else "there is no data file in it."
+            self.refuse("this is a directory", code="data-file", hint=found)
         except OSError as error:
             self.refuse(f"it cannot be opened: {error.strerror or error}", code="data-file")
 
@@ -318,7 +322,7 @@ def from_records(
         if isinstance(row, Example):
             if rows:
                 _mixed(number)
-            examples.append(from_example(row))
+            examples.append(_checked(row))
         else:
             if examples:
                 _mixed(number)
@@ -328,6 +332,13 @@ def from_records(
 
 def _mixed(number: int) -> NoReturn:
     raise DataError.at("Examples and other rows are mixed", line=number, code="data-mixed")
+
+
+def _checked(example: Example) -> Example:
+    """An example that was made in memory, with text that can be uploaded."""
+    for turn in example.turns:
+        check_unicode(turn.text, "turns", example.where)
+    return example
 
 
 def _iterate(records: object) -> Iterable[object]:
@@ -371,10 +382,8 @@ def _encode(row: Mapping[str, Json], where: Location) -> bytes:
     try:
         return msgspec.json.encode(row)
     except UnicodeEncodeError as error:
-        raise DataError.at(
-            f"half of a surrogate pair ({error.object[error.start]!r}) has no UTF-8 form",
-            file=where.file, line=where.line, code="data-encoding",
-        ) from error  # fmt: skip
+        msg = f"half of a surrogate pair ({error.object[error.start]!r}) has no UTF-8 form"
+        raise DataError.at(msg, file=where.file, line=where.line, code="data-encoding") from error
 
 
 def gemini_lines(dataset: Iterable[Example]) -> bytes:
@@ -387,16 +396,12 @@ def _flat_lines(dataset: Dataset) -> bytes:
     for example in dataset:
         simple = len(example.turns) == 2 and example.output and not example.completions
         if not simple or any(part.other is not None for turn in example.turns for part in turn.parts):
-            raise DataError.at(
-                "a conversation, a preference pair or an example with files has no flat row",
-                file=example.where.file, line=example.where.line, code="data-shape", hint="use format='gemini'.",
-            )  # fmt: skip
+            what = "a conversation, a preference pair or an example with files has no flat row"
+            refuse(example.where, None, what, "data-shape", "use format='gemini'.")
         for name in ("input", "output"):
             if name in example.meta:
-                raise DataError.at(
-                    f"a column is named {name!r} already", file=example.where.file, line=example.where.line,
-                    field=name, code="data-column", hint="rename that column before writing.",
-                )  # fmt: skip
+                what = f"a column is named {name!r} already"
+                refuse(example.where, name, what, "data-column", "rename that column before writing.")
         lines.append(_encode(example.to_record(), example.where) + b"\n")
     return b"".join(lines)
 
@@ -406,8 +411,8 @@ def write(
 ) -> Path:
     """Writes the examples as a file that appears whole or not at all, and returns its path; `.gz` compresses.
 
-    `"gemini"` is what the service reads: turns, system instruction, tools; other columns are left out. `"jsonl"` is flat:
-    `input` and `output` without instructions, and the other columns. Reading it again gives the same examples.
+    `"gemini"` is what the service reads: turns, system instruction, tools; other columns are left out. `"jsonl"` is
+    flat: `input` and `output` without instructions, and the other columns. Reading it again gives the same examples.
 
     Raises:
         DataError: for a text without a UTF-8 form, or an example that has no flat row.

@@ -29,7 +29,7 @@ def instruct(dataset: Dataset, *, system: str | None = None, each: str | None = 
 
 
 def check_template(each: str, columns: set[str]) -> None:
-    """Raises PlanError when the template cannot be filled from these columns."""
+    """Raises PlanError when the template cannot be filled from `input` and these columns."""
     try:
         fields = Instructions(each=each).fields()
     except ValueError as error:

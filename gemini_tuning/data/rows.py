@@ -15,6 +15,8 @@ import msgspec
 from ..errors import DataError
 from ..types import Example, Json, Location, Part, Turn
 
+__all__ = ["Columns", "Shape", "check_unicode", "plain_json", "refuse", "shape_of", "to_example", "to_gemini"]
+
 Shape = Literal["flat", "gemini"]
 
 _SYSTEM = ("systemInstruction", "system_instruction")
@@ -53,19 +55,15 @@ def shape_of(row: Mapping[str, Json], columns: Columns, where: Location) -> Shap
     named = columns.input in row and columns.output in row
     if "contents" in row:
         if named:
-            raise DataError.at(
-                f"it has 'contents' (Gemini) and the columns {columns.input!r} and {columns.output!r} (flat)",
-                file=where.file, line=where.line, code="data-ambiguous",
-                hint="say which it is: format='gemini', or format='jsonl', 'json' or 'csv' for the columns.",
-            )  # fmt: skip
+            what = f"it has 'contents' (Gemini) and the columns {columns.input!r} and {columns.output!r} (flat)"
+            hint = "say which it is: format='gemini', or format='jsonl', 'json' or 'csv' for the columns."
+            refuse(where, None, what, "data-ambiguous", hint)
         return "gemini"
     known = _known_by_name(row, columns, named)
     if known:
         name, hint = known
-        raise DataError.at(
-            f"this looks like {name} (columns {', '.join(map(repr, row))}), which is not read yet",
-            file=where.file, line=where.line, hint=hint, code="data-format-unsupported",
-        )  # fmt: skip
+        what = f"this looks like {name} (columns {', '.join(map(repr, row))}), which is not read yet"
+        refuse(where, None, what, "data-format-unsupported", hint)
     return "flat"
 
 
@@ -82,8 +80,8 @@ def _known_by_name(row: Mapping[str, Json], columns: Columns, named: bool) -> tu
         (("messages",), "OpenAI chat", flat),
         (("conversations",), "ShareGPT", flat),
         (("conversation",), "ms-swift conversations", flat),
-        (("prompt", "chosen", "rejected"), "preference pairs (prompt, chosen, rejected)", "supervised data only so far."),
-        (("instruction", "output"), "Alpaca", "input='instruction', output='output' reads rows without a third column."),
+        (("prompt", "chosen", "rejected"), "preference pairs", "only supervised data is read so far."),
+        (("instruction", "output"), "Alpaca", "input='instruction' reads rows that have no other input."),
     ):
         if all(key in row for key in names) and columns.input not in names:
             return name, hint
@@ -138,19 +136,19 @@ def _is_missing(value: object) -> bool:
 def _text(value: Json, column: str, argument: str, where: Location) -> str:
     value = _scalar(value)
     if _is_missing(value):
-        _refuse(where, column, "it is empty (null)", "data-empty", "remove the row, or fill in the value.")
+        refuse(where, column, "it is empty (null)", "data-empty", "remove the row, or fill in the value.")
     if isinstance(value, str):
         text = value
     elif isinstance(value, bool | int | float):
         text = json.dumps(value)
     else:
-        _refuse(
+        refuse(
             where, column, f"expected a text, found {_kind(value)}", "data-type",
             "a structured value must be written as the text that the model should give: json.dumps(value).",
         )  # fmt: skip
     if not text.strip():
         what = "there is nothing to answer" if argument == "input" else "there is nothing to learn"
-        _refuse(where, column, f"it is empty: {what}", "data-empty", "remove the row, or fill in the value.")
+        refuse(where, column, f"it is empty: {what}", "data-empty", "remove the row, or fill in the value.")
     check_unicode(text, column, where)
     return text
 
@@ -190,13 +188,14 @@ def check_unicode(text: str, field: str, where: Location) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        _refuse(
+        refuse(
             where, field, f"character {error.start + 1} is half of a surrogate pair ({text[error.start]!r})",
             "data-encoding", "the text was cut or decoded wrongly where it comes from.",
         )  # fmt: skip
 
 
-def _refuse(where: Location, field: str | None, what: str, code: str, hint: str = "") -> NoReturn:
+def refuse(where: Location, field: str | None, what: str, code: str, hint: str = "") -> NoReturn:
+    """Raises DataError for a place."""
     raise DataError.at(what, file=where.file, line=where.line, field=field, hint=hint, code=code)
 
 
@@ -218,35 +217,36 @@ def _from_gemini(row: Mapping[str, Json], where: Location) -> Example:
     for name in ("completions", "references"):
         if name in row:
             method = "preference" if name == "completions" else "reinforcement"
-            _refuse(
+            refuse(
                 where, name, f"this is a line for {method} tuning, which is not read yet", "data-format-unsupported",
                 "supervised lines have 'contents' that end with the model's turn.",
             )  # fmt: skip
     contents = row.get("contents")
     if not isinstance(contents, list) or not contents:
         found = "an empty list" if contents == [] else _kind(contents)
-        _refuse(where, "contents", f"expected a list of turns, found {found}", "data-shape")
+        refuse(where, "contents", f"expected a list of turns, found {found}", "data-shape")
     turns = tuple(_turn(turn, f"contents[{at}]", where) for at, turn in enumerate(contents))
     last = turns[-1]
     if last.role != "model":
-        _refuse(
+        refuse(
             where, f"contents[{len(turns) - 1}].role",
             f"the last turn is {last.role or 'a function response'!r}: there is nothing to learn", "data-last-turn",
             "supervised tuning needs the model's answer as the last turn.",
         )  # fmt: skip
     if not any(turn.role == "user" for turn in turns):
-        _refuse(where, "contents", "there is no user turn", "data-shape")
+        refuse(where, "contents", "there is no user turn", "data-shape")
     for at, turn in enumerate(turns):
         if not turn.text.strip() and all(part.other is None for part in turn.parts):
             what = "there is nothing to learn" if at == len(turns) - 1 else "the turn says nothing"
-            _refuse(where, f"contents[{at}].parts", f"it is empty: {what}", "data-empty", "remove the line, or fill in.")
+            hint = "remove the line, or fill it in."
+            refuse(where, f"contents[{at}].parts", f"it is empty: {what}", "data-empty", hint)
     systems = [name for name in _SYSTEM if row.get(name) is not None]
     if len(systems) > 1:
-        _refuse(where, systems[1], "systemInstruction is given twice, in both spellings", "data-ambiguous")
+        refuse(where, systems[1], "systemInstruction is given twice, in both spellings", "data-ambiguous")
     tools = row.get("tools")
     if tools is not None:
         if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
-            _refuse(where, "tools", f"expected a list of objects, found {_kind(tools)}", "data-shape")
+            refuse(where, "tools", f"expected a list of objects, found {_kind(tools)}", "data-shape")
         tools = [_camel(tool) for tool in tools]
     known = {"contents", "tools", *_SYSTEM}
     return Example(
@@ -268,7 +268,7 @@ def _system(value: Json, name: str, where: Location) -> str:
         text = "".join(part["text"] for part in parts)
         check_unicode(text, name, where)
         return text
-    return _refuse(
+    return refuse(
         where, name, f"expected {{'parts': [{{'text': ...}}]}}, found {_kind(value)} of another form", "data-shape"
     )
 
@@ -279,15 +279,16 @@ def _is_text(part: Mapping[str, Json]) -> bool:
 
 def _turn(turn: Json, field: str, where: Location) -> Turn:
     if not isinstance(turn, Mapping):
-        _refuse(where, field, f"expected an object with role and parts, found {_kind(turn)}", "data-shape")
+        refuse(where, field, f"expected an object with role and parts, found {_kind(turn)}", "data-shape")
     if "parts" not in turn:
         hint = "Gemini's turns have parts: [{'text': ...}]; 'content' is OpenAI's." if "content" in turn else ""
-        _refuse(where, f"{field}.parts", f"it is missing; the turn has {', '.join(map(repr, turn))}", "data-shape", hint)
+        found = ", ".join(map(repr, turn)) or "nothing"
+        refuse(where, f"{field}.parts", f"it is missing; the turn has {found}", "data-shape", hint)
     raw = turn["parts"]
     if not isinstance(raw, list) or not raw:
         found = "an empty list" if raw == [] else _kind(raw)
         code = "data-empty" if raw == [] else "data-shape"
-        _refuse(where, f"{field}.parts", f"expected a list of parts, found {found}", code)
+        refuse(where, f"{field}.parts", f"expected a list of parts, found {found}", code)
     parts = tuple(_part(part, f"{field}.parts[{at}]", where) for at, part in enumerate(raw))
     role = turn.get("role") or ""
     response = any(part.other is not None and "functionResponse" in json.loads(part.other) for part in parts)
@@ -298,28 +299,27 @@ def _turn(turn: Json, field: str, where: Location) -> Turn:
             "assistant": "Gemini's name for it is 'model'.",
             "system": "a system prompt belongs into systemInstruction.",
         }.get(role, "")
-        _refuse(where, f"{field}.role", f"expected 'user' or 'model', found {role!r}", "data-role", hint)
+        refuse(where, f"{field}.role", f"expected 'user' or 'model', found {role!r}", "data-role", hint)
     return Turn(role, parts)
 
 
 def _part(part: Json, field: str, where: Location) -> Part:
     if not isinstance(part, Mapping):
         hint = "write {'text': ...}." if isinstance(part, str) else ""
-        _refuse(where, field, f"expected an object, found {_kind(part)}", "data-shape", hint)
+        refuse(where, field, f"expected an object, found {_kind(part)}", "data-shape", hint)
     part = _camel(part)
     kinds = _PART_KINDS & set(part)
     if len(kinds) != 1:
-        _refuse(
-            where, field, f"expected exactly one of {', '.join(sorted(_PART_KINDS))}; found {', '.join(map(repr, part))}",
-            "data-shape",
-        )  # fmt: skip
+        found = ", ".join(map(repr, part)) or "nothing"
+        refuse(where, field, f"expected exactly one of {', '.join(sorted(_PART_KINDS))}; found {found}", "data-shape")
     text = part.get("text")
     if "text" in part:
         if not isinstance(text, str):
-            _refuse(where, f"{field}.text", f"expected a text, found {_kind(text)}", "data-type")
+            refuse(where, f"{field}.text", f"expected a text, found {_kind(text)}", "data-type")
         check_unicode(text, f"{field}.text", where)
+    nested = ("fileData", "inlineData", "videoMetadata")
     other = {
-        name: _camel(value) if name in ("fileData", "inlineData", "videoMetadata") and isinstance(value, Mapping) else value
+        name: _camel(value) if name in nested and isinstance(value, Mapping) else value
         for name, value in part.items()
         if name != "text"
     }
@@ -355,13 +355,3 @@ def to_gemini(example: Example) -> dict[str, Json]:
     if isinstance(example.meta.get("generationConfig"), Mapping):
         line["generationConfig"] = example.meta["generationConfig"]
     return line
-
-
-def from_example(example: Example) -> Example:
-    """An example that was made in memory, checked as those from a file are."""
-    for turn in example.turns:
-        check_unicode(turn.text, "turns", example.where)
-    return example
-
-
-__all__ = ["Columns", "Shape", "check_unicode", "from_example", "plain_json", "shape_of", "to_example", "to_gemini"]

@@ -51,7 +51,8 @@ class FilterReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         head = f"FilterReport({self.name}): kept {self.kept:,}, dropped {len(self.dropped):,} ({self.ratio:.1%})"
-        return "\n".join([head, *([display.table(("dropped", "output", "where"), self._rows(5))] if self.dropped else [])])
+        rows = [display.table(("dropped", "output", "where"), self._rows(5))] if self.dropped else []
+        return "\n".join([head, *rows])
 
     def _repr_html_(self) -> str:
         head = display.paragraph(f"{self.name}: kept {self.kept:,}, dropped {len(self.dropped):,} ({self.ratio:.1%})")
@@ -66,15 +67,16 @@ def keep(
     Raises:
         DataError: the function raised; it names the row, and the function's own error is the cause.
     """
-    label = name or getattr(predicate, "__qualname__", type(predicate).__name__)
-    stay, gone = [], []
+    label = name or str(getattr(predicate, "__qualname__", type(predicate).__name__))
+    stay: list[Example] = []
+    gone: list[Example] = []
     for example in dataset:
         try:
             held = bool(predicate(example))
         except Exception as error:
+            msg = f"the filter {label} raised {type(error).__name__}: {error}"
             raise DataError.at(
-                f"the filter {label} raised {type(error).__name__}: {error}",
-                file=example.where.file, line=example.where.line, code="data-filter",
+                msg, file=example.where.file, line=example.where.line, code="data-filter",
                 hint="columns other than input and output are in example.meta.",
             ) from error  # fmt: skip
         (stay if held else gone).append(example)

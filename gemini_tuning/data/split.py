@@ -241,14 +241,12 @@ def _chosen(units: list[_Unit], part_of: list[str], wanted: int, share: float, s
             (name for name, members in left.items() if len(members) > 1),
             key=lambda name: (-sum(len(unit.rows) for unit in left[name]), digest(salt, name)),
         )
-        unit = next(
-            (unit for name in open_strata for unit in left[name] if len(unit.rows) <= missing), None
-        )  # fmt: skip
-        if unit is None:
+        fitting = next((unit for name in open_strata for unit in left[name] if len(unit.rows) <= missing), None)
+        if fitting is None:
             break
-        chosen.append(unit)
-        left[unit.stratum].remove(unit)
-        missing -= len(unit.rows)
+        chosen.append(fitting)
+        left[fitting.stratum].remove(fitting)
+        missing -= len(fitting.rows)
     if not chosen:
         # Better a part that is too large than none: the smallest group that leaves its stratum one.
         spare = [unit for members in left.values() if len(members) > 1 for unit in members]
@@ -268,11 +266,18 @@ def _quotas(exact: dict[str, float], total: int, salt: str) -> dict[str, int]:
 
 
 def _report(
-    dataset: Dataset, parts: Parts, units: list[_Unit], shares: dict[str, float], seed: int, stratify: bool, strata: bool
+    dataset: Dataset,
+    parts: Parts,
+    units: list[_Unit],
+    shares: dict[str, float],
+    seed: int,
+    stratify: bool,
+    strata: bool,
 ) -> SplitReport:
     sizes = {"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)}
+    in_train, in_validation, in_test = parts.train.labels, parts.validation.labels, parts.test.labels
     labels = {
-        label: (parts.train.labels.get(label, 0), parts.validation.labels.get(label, 0), parts.test.labels.get(label, 0))
+        label: (in_train.get(label, 0), in_validation.get(label, 0), in_test.get(label, 0))
         for label in (dataset.labels if strata else {})
     }
     together = [len(unit.rows) for unit in units if len(unit.rows) > 1]
@@ -296,7 +301,8 @@ def _report(
     if largest is not None and len(largest.rows) > 1 and len(largest.rows) > 0.2 * len(dataset):
         findings.append(Finding(
             code="split-large-group", severity="warning", count=len(largest.rows),
-            message=f"{len(largest.rows):,} of {len(dataset):,} rows are near-duplicates of each other and stay in one part.",
+            message=f"{len(largest.rows):,} of {len(dataset):,} rows are near-duplicates of each other and stay in one "
+            "part.",
             hint="remove duplicates first, or, if they share a long template, read only the column that differs.",
             where=tuple(dataset[row].where for row in largest.rows[:_PLACES]),
         ))  # fmt: skip
@@ -311,8 +317,8 @@ def _report(
     if stratify and not strata and len(dataset):
         findings.append(Finding(
             code="split-no-strata", severity="note", count=len(dataset.labels),
-            message=f"there are {len(dataset.labels):,} distinct outputs in {len(dataset):,} rows, so they are texts, not "
-            "classes: the parts are random without strata.",
+            message=f"there are {len(dataset.labels):,} distinct outputs in {len(dataset):,} rows, so they are texts, "
+            "not classes: the parts are random without strata.",
         ))  # fmt: skip
     over = sizes["validation"] > VALIDATION_ROWS or (
         sizes["validation"] > VALIDATION_FREE and sizes["validation"] > VALIDATION_SHARE * sizes["train"]
@@ -320,8 +326,8 @@ def _report(
     if over:
         findings.append(Finding(
             code="split-validation-limit", severity="warning", count=sizes["validation"],
-            message=f"{sizes['validation']:,} validation rows are more than Gemini takes ({VALIDATION_ROWS:,}, or 30 % of the "
-            f"training rows where there are over {VALIDATION_FREE:,}).",
+            message=f"{sizes['validation']:,} validation rows are more than Gemini takes ({VALIDATION_ROWS:,}, or 30 % "
+            f"of the training rows where there are over {VALIDATION_FREE:,}).",
             hint="use a smaller validation=; 1,000 rows are plenty to watch a curve.",
         ))  # fmt: skip
     return SplitReport(

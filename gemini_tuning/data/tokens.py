@@ -75,5 +75,6 @@ def example_tokens(example: Example) -> float:
         for part in turn.parts:
             total += estimate_tokens(part.text or "")
             if part.other is not None:
-                total += MEDIA if '"fileData"' in part.other or '"inlineData"' in part.other else estimate_tokens(part.other)
+                file = '"fileData"' in part.other or '"inlineData"' in part.other
+                total += MEDIA if file else estimate_tokens(part.other)
     return total

@@ -44,7 +44,9 @@ ADAPTERS = {
     "ADAPTER_SIZE_THIRTY_TWO": 32,
 }
 
-_GEMINI = re.compile(r"gemini-(?P<version>\d+(?:\.\d+)?)-(?P<family>pro|flash-lite|flash)(?:-(?:preview.*|exp.*|\d{3}))?")
+_GEMINI = re.compile(
+    r"gemini-(?P<version>\d+(?:\.\d+)?)-(?P<family>pro|flash-lite|flash)(?:-(?:preview.*|exp.*|\d{3}))?"
+)
 _DIMENSIONS = {"text-embedding-005": 768, "text-embedding-004": 768, "text-multilingual-embedding-002": 768}
 # The lowest and the highest thinking budget, and whether 0 turns thinking off.
 _BUDGETS = {"pro": (128, 32_768, False), "flash": (1, 24_576, True), "flash-lite": (512, 24_576, True)}
@@ -101,7 +103,8 @@ def check_thinking(model: str, config: Mapping[str, Any]) -> None:
     try:
         budget = int(budget)
     except (TypeError, ValueError):
-        raise ApiError(400, f"Invalid value at 'generation_config.thinking_config.thinking_budget': {budget!r}") from None
+        message = f"Invalid value at 'generation_config.thinking_config.thinking_budget': {budget!r}"
+        raise ApiError(400, message) from None
     low, high, off = _BUDGETS[found["family"]]
     if budget == -1 or (budget == 0 and off) or low <= budget <= high:
         return

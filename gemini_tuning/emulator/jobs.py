@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .catalog import ADAPTERS, adapter_sizes, base_model_id
+from .catalog import ADAPTERS, adapter_sizes, base_model_id, serving_location
 from .dataset import Dataset, DatasetError, read_dataset
 from .registry import Registry
 from .specs import METHODS, check_job, hyper_parameters
@@ -266,7 +266,7 @@ class Jobs:
                     self._end(job, "JOB_STATE_CANCELLED", _CANCELLED, "The tuning job was cancelled.")
             except _Failed as error:
                 self._end(job, "JOB_STATE_FAILED", error.code, str(error))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 -- a job must end, whatever its data does to the learner
                 _log.exception("tuning job %s failed", job)
                 self._end(job, "JOB_STATE_FAILED", _INTERNAL, f"Internal error encountered. {error!r}")
             finally:
@@ -304,7 +304,7 @@ class Jobs:
 
     def _should_stop(self, job: str) -> bool:
         current = self._state.jobs.get(job)
-        return self._stopping or current is None or current["state"] == "JOB_STATE_CANCELLING"
+        return self._stopping or current is None or current["state"] in _TERMINAL | {"JOB_STATE_CANCELLING"}
 
     def _note(self, job: str, **changes: Any) -> Record:
         """Write progress, unless the job was cancelled meanwhile."""
@@ -415,11 +415,12 @@ class Jobs:
         self._note(identity, detail="TUNING_JOB_STATE_POST_PROCESSING")
         for dropped in made[:-1] if _last_only(job) else ():
             self._registry.weights_path(identity, dropped["checkpointId"]).unlink(missing_ok=True)
-        model = self._registry.publish(job, made[-1:] if _last_only(job) else made, base, parent)
-        endpoint = self._state.endpoints.get(model["checkpoints"][0]["endpoint"])
-        kept = {key: model[key] for key in ("id", "version", "checkpoints", "defaultCheckpointId")}
-        kept["endpointLocation"] = endpoint["location"] if endpoint else job["location"]
-        with self._state.lock:
+        with self._state.lock:  # a job that is cancelled now leaves no model behind
+            if self._should_stop(identity):
+                raise _Stopped
+            model = self._registry.publish(job, made[-1:] if _last_only(job) else made, base, parent)
+            kept = {key: model[key] for key in ("id", "version", "checkpoints", "defaultCheckpointId")}
+            kept["endpointLocation"] = serving_location(base, job["location"])
             self._note(identity, state="JOB_STATE_SUCCEEDED", endTime=timestamp(), model=kept)
         self._clean(identity)
 

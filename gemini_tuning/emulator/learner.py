@@ -163,6 +163,15 @@ def _counted(text: str, longest: int, skips: bool, salt: int) -> tuple[Ints, Flo
     return distinct, (total / np.sqrt(np.maximum(counts, 1))).astype(np.float32)
 
 
+_Block = tuple[Ints, Floats, float]     # features of one part of a prompt: hashes, weights, the part's length
+
+
+def _blocks(prompt: Prompt, kind: Flavour) -> list[_Block]:
+    parts = ((prompt.user, 0, 1.0), (prompt.system, _SYSTEM, _SYSTEM_WEIGHT),
+             (prompt.history, _HISTORY, _HISTORY_WEIGHT))
+    return [(*_counted(part, kind.longest, kind.skips, salt), weight) for part, salt, weight in parts if part]
+
+
 @dataclass(frozen=True, eq=False)
 class Encoder:
     """Prompt -> sparse vector. `keys` (uint32, ascending) and `idf` (float32) weigh the features by how rare
@@ -175,29 +184,21 @@ class Encoder:
     rare: float
 
     @classmethod
-    def fit(cls, kind: Flavour, prompts: Sequence[Prompt]) -> "Encoder":
+    def fit(cls, kind: Flavour, prompts: Sequence[Sequence[_Block]]) -> "Encoder":
         """Count in how many prompts each feature occurs; the 32,768 most frequent are kept."""
-        blank = cls(kind, np.zeros(0, np.uint32), np.zeros(0, np.float32), 1.0)
-        seen = [distinct for prompt in prompts for distinct, _, _ in blank._blocks(prompt)]
-        keys, counts = np.unique(np.concatenate(seen or [blank.keys]), return_counts=True)
+        seen = [hashes for blocks in prompts for hashes, _, _ in blocks]
+        keys, counts = np.unique(np.concatenate([np.zeros(0, np.uint32), *seen]), return_counts=True)
         order = np.argsort(-counts, kind="stable")[:32768]
         order = np.sort(order[counts[order] > 1])
         n = len(prompts)
         idf = (np.log((n + 1) / (counts[order] + 1)) + _IDF_FLOOR).astype(np.float32)
         return cls(kind, keys[order], idf, math.log((n + 1) / 2) + _IDF_FLOOR)
 
-    def _blocks(self, prompt: Prompt) -> list[tuple[Ints, Floats, float]]:
-        longest, skips = self.flavour.longest, self.flavour.skips
-        parts = ((prompt.user, 0, 1.0), (prompt.system, _SYSTEM, _SYSTEM_WEIGHT),
-                 (prompt.history, _HISTORY, _HISTORY_WEIGHT))
-        return [(*_counted(part, longest, skips, salt), weight) for part, salt, weight in parts if part]
-
-    def __call__(self, prompt: Prompt) -> tuple[Ints, Floats]:
-        """Distinct buckets (ascending) and values; each part of the prompt is scaled to its own fixed
-        length."""
+    def __call__(self, blocks: Sequence[_Block]) -> tuple[Ints, Floats]:
+        """Distinct buckets (ascending) and values; each part of the prompt is scaled to its own length."""
         buckets: list[Ints] = [np.zeros(0, np.int64)]
         values: list[Floats] = [np.zeros(0, np.float32)]
-        for hashes, counted, weight in self._blocks(prompt):
+        for hashes, counted, weight in blocks:
             scaled = counted * self._weights(hashes)
             norm = float(np.sqrt(scaled @ scaled))
             sign = np.where(hashes >> np.uint32(31), -1.0, 1.0).astype(np.float32)
@@ -356,7 +357,7 @@ class Weights:
     def answer(self, prompt: Prompt, limit: int) -> tuple[str, bool]:
         """The greedy answer of at most `limit` tokens, and whether it ended by itself."""
         p = self.parameters
-        buckets, values = self.encoder(prompt)
+        buckets, values = self.encoder(_blocks(prompt, self.encoder.flavour))
         base = values @ p["down_prompt"][buckets] + p["shift"]
         copying = _Copying(prompt, self.known)
         offered = p["bias"].copy()
@@ -467,7 +468,7 @@ class _Encoded:
     follows: tuple[Ints, Ints]
 
 
-def _encode(row: Row, encoder: Encoder, known: Known) -> _Encoded:
+def _encode(row: Row, blocks: Sequence[_Block], encoder: Encoder, known: Known) -> _Encoded:
     copying = _Copying(row.prompt, known)
     trail, previous = _Trail(), ""
     keys: list[tuple[int, ...]] = []
@@ -482,7 +483,7 @@ def _encode(row: Row, encoder: Encoder, known: Known) -> _Encoded:
         targets.append(i)
         trail.add(token)
         previous = token
-    return _Encoded(*encoder(row.prompt), np.array(targets, np.int32), np.array(keys, np.uint32),
+    return _Encoded(*encoder(blocks), np.array(targets, np.int32), np.array(keys, np.uint32),
                     copying.user, copying.other, (np.concatenate(at), np.concatenate(ids)))
 
 
@@ -653,11 +654,12 @@ def train(
     base_model = start.base_model if start else base_model
     kind = flavour(base_model)
     known = Known.of([row.target for row in rows], start.known.vocabulary if start else ())
-    encoder = start.encoder if start else Encoder.fit(kind, [row.prompt for row in rows])
+    seen = [_blocks(row.prompt, kind) for row in rows]
+    encoder = start.encoder if start else Encoder.fit(kind, seen)
     rank = RANK_PER_ADAPTER * adapter
     p = _grown(start, known, rank, seed) if start else initial(kind, len(known.vocabulary), rank, seed)
-    encoded = [_encode(row, encoder, known) for row in rows]
-    held_out = _bounded([_encode(row, encoder, known) for row in validation])
+    encoded = [_encode(row, blocks, encoder, known) for row, blocks in zip(rows, seen, strict=True)]
+    held_out = _bounded([_encode(row, _blocks(row.prompt, kind), encoder, known) for row in validation])
     longest = max(max(len(row.targets) for row in encoded), start.longest if start else 0)
     size = batch_size(len(rows))
     per_epoch = math.ceil(len(rows) / size)

@@ -120,9 +120,9 @@ class State:
 
     def close(self, *, remove: bool = False) -> None:
         """Give the directory up, for somebody else or for good."""
+        self._lock_file.close()
         if remove:
             shutil.rmtree(self.root, ignore_errors=True)
-        self._lock_file.close()
 
 
 def read_lines(path: Path) -> Iterator[Record]:

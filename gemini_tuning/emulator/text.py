@@ -12,6 +12,7 @@ from functools import lru_cache
 
 CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af"
 _TOKEN = re.compile(rf" ?[^\W\d_{CJK}]+| ?\d{{1,3}}|[{CJK}]|\r?\n| +|.", re.DOTALL)
+_CJK = re.compile(f"[{CJK}]")
 _WORD = re.compile(rf"[^\W_{CJK}]+(?:'[^\W\d_{CJK}]+)?|[{CJK}]+")
 _LONGEST_PIECE = 9
 _PIECE = 6
@@ -58,7 +59,7 @@ def words(text: str) -> list[str]:
 
 def is_cjk(word: str) -> bool:
     """Whether a word from `words` is a run of CJK characters."""
-    return bool(word) and re.match(f"[{CJK}]", word) is not None
+    return word >= "\u3040" and _CJK.match(word) is not None       # nearly always settled by the comparison
 
 
 def _run_features(run: str) -> Iterable[tuple[int, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..types import Finding, Location
@@ -142,7 +143,7 @@ def _predictions(
             )
         )
     wrong = [(row, given, wanted) for row, given, wanted in pairs if given != wanted]
-    chatty = [row for row, given, wanted in wrong if wanted and wanted.casefold() in given.casefold()]
+    chatty = [row for row, given, wanted in wrong if wanted and _contains(given, wanted)]
     value = scores.get(labelled.name)
     if value is not None and value.value == 0:
         foreign = sum(given not in labels for _, given, _ in pairs)
@@ -167,16 +168,22 @@ def _predictions(
     return found
 
 
+def _contains(text: str, label: str) -> bool:
+    """Whether the label stands in the text as words of its own; ASCII edges only, so that it works in Chinese too."""
+    edge = "[A-Za-z0-9_]"
+    return re.search(f"(?<!{edge}){re.escape(label)}(?!{edge})", text, re.IGNORECASE) is not None
+
+
 def _self_judging(model: str, infos: Sequence[MetricInfo]) -> list[Finding]:
     found = []
     for info in infos:
         if info.kind != "judge" or info.model is None or family(info.model) != family(model):
             continue
-        whose = "the model that is judged" if info.model == model else f"of its family ({family(model)})"
+        whose = "the very model that it judges" if info.model == model else f"of the family it judges ({family(model)})"
         found.append(
             Finding(
                 code="eval-self-judging", severity="note",
-                message=f"{info.name}: the judge {info.model} is {whose}; judges tend to prefer their own kind.",
+                message=f"{info.name}: {info.model} is {whose}; judges tend to prefer their own kind.",
                 hint="trust it for differences between two models of the same kind, or check it against people.",
                 details={"metric": info.name},
             )

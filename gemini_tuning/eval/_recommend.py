@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from ..errors import ConfigError, PlanError
-from .comparison import ALPHA, MetricComparison, compare
+from .comparison import ALPHA, compare
+from .score import Score
 from .statistics import holm
 
 if TYPE_CHECKING:
@@ -32,70 +33,68 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recommend(
-    reports: Sequence[EvalReport], prefer: Prefer, *, prices: Mapping[str, float] | None = None
+    reports: Mapping[str, EvalReport], prefer: Prefer, *, prices: Mapping[str, float] | None = None
 ) -> Recommendation:
     """What `Baseline.recommend` documents, for at least one report."""
-    name = next(iter(reports)).metrics[0].name
-    scored = [report for report in reports if name in report.scores]
-    if not scored:
-        msg = f"{name} has no score for any model."
-        raise PlanError(msg, hint="look at the findings of the reports.", code="baseline-unscored")
-    best = min(scored, key=lambda report: (-report.scores[name].value, report.latency.median))
-    others = [report for report in scored if report is not best]
-    pairs = {other.model: compare(other, best).metrics.get(name) for other in others}
-    known = [(model, pair) for model, pair in pairs.items() if pair is not None]
-    adjusted = dict(zip((model for model, _ in known), holm([pair.p_value for _, pair in known]), strict=True))
-    alike = [
-        other for other in others
-        if (pair := pairs[other.model]) is not None
-        and not (adjusted[other.model] < ALPHA and pair.difference.low > 0)
-    ]
-    if prefer == "quality":
-        return _quality(name, best, alike, pairs)
-    if prefer == "latency":
-        chosen = min([best, *alike], key=lambda report: report.latency.median)
-        what = f"lowest median latency, {chosen.latency.median:.3g} s,"
-    elif prefer == "cost":
-        bills = {report.model: _bill(report, prices) for report in reports}
-        chosen = min([best, *alike], key=lambda report: bills[report.model])
-        what = f"lowest price for these rows, {bills[chosen.model]:.4g} USD,"
-    else:
+    if prefer not in ("quality", "latency", "cost"):
         raise PlanError.bad_value("recommend", "prefer", prefer, "'quality', 'latency' or 'cost'")
-    if chosen is best:
-        why = f"{what} and the best {name}, {best.scores[name]}."
+    metric = next(iter(reports.values())).metrics[0].name
+    scored = [model for model, report in reports.items() if metric in report.scores]
+    if not scored:
+        msg = f"{metric} has no score for any model."
+        raise PlanError(msg, hint="look at the findings of the reports.", code="baseline-unscored")
+    speed = {model: report.latency.median for model, report in reports.items()}
+    best = min(scored, key=lambda model: (-reports[model].scores[metric].value, speed[model]))
+    gaps = _gaps(metric, best, {model: reports[model] for model in scored})
+    standing = f"best {metric}, {reports[best].scores[metric]}"
+    if prefer == "quality":
+        why = standing
+        for other in gaps:
+            if speed[other] < speed[best]:
+                why += (
+                    f"; but {other} answers in {speed[other]:.3g} s instead of {speed[best]:.3g} s, and the difference "
+                    f"to it is inconclusive ({gaps[other].signed()})"
+                )
+            else:
+                why += f"; the difference to {other}, which is no faster, is inconclusive ({gaps[other].signed()})"
+        return Recommendation(model=best, why=f"{why}.", prefer=prefer)
+    if prefer == "latency":
+        chosen = min([best, *gaps], key=lambda model: speed[model])
+        what = f"lowest median latency, {speed[chosen]:.3g} s"
     else:
-        why = f"{what} among the models not significantly below the best; {_gap(name, best, pairs[chosen.model])}."
-    return Recommendation(model=chosen.model, why=why, prefer=prefer)
+        bills = {model: _bill(model, reports[model], prices) for model in reports}
+        chosen = min([best, *gaps], key=lambda model: bills[model])
+        what = f"lowest price for these rows, {bills[chosen]:.4g} USD"
+    if chosen == best:
+        return Recommendation(model=best, why=f"{what}, and the {standing}.", prefer=prefer)
+    why = (
+        f"{what}, among the models not significantly below the best; {best} is {gaps[chosen].signed()} above it in "
+        f"{metric}, which may be chance."
+    )
+    return Recommendation(model=chosen, why=why, prefer=prefer)
 
 
-def _gap(name: str, best: EvalReport, pair: MetricComparison | None) -> str:
-    assert pair is not None
-    return f"{best.model} is {pair.difference.signed()} in {name} above it, which may be chance"
+def _gaps(metric: str, best: str, reports: Mapping[str, EvalReport]) -> dict[str, Score]:
+    """The models that are not significantly below the best, with the best's lead over each; Holm over all of them."""
+    pairs = {
+        model: found
+        for model, report in reports.items()
+        if model != best and (found := compare(report, reports[best]).metrics.get(metric)) is not None
+    }
+    adjusted = dict(zip(pairs, holm([pair.p_value for pair in pairs.values()]), strict=True))
+    return {
+        model: pair.difference
+        for model, pair in pairs.items()
+        if not (adjusted[model] < ALPHA and pair.difference.low > 0)
+    }
 
 
-def _quality(
-    name: str, best: EvalReport, alike: Sequence[EvalReport], pairs: Mapping[str, MetricComparison | None]
-) -> Recommendation:
-    why = f"best {name}, {best.scores[name]}"
-    faster = [other for other in alike if other.latency.median < best.latency.median]
-    for other in faster:
-        pair = pairs[other.model]
-        assert pair is not None
-        why += (
-            f"; but {other.model} answers in {other.latency.median:.3g} s instead of {best.latency.median:.3g} s and "
-            f"the difference is inconclusive ({pair.difference.signed()})"
-        )
-    if alike and not faster:
-        why += f"; not told apart from {', '.join(other.model for other in alike)}, and no slower"
-    return Recommendation(model=best.model, why=f"{why}.", prefer="quality")
-
-
-def _bill(report: EvalReport, prices: Mapping[str, float] | None) -> float:
-    price = (prices or {}).get(report.model)
+def _bill(model: str, report: EvalReport, prices: Mapping[str, float] | None) -> float:
+    price = (prices or {}).get(model)
     if price is None:
-        msg = f"no price for {report.model}; prices are known for {', '.join(prices or {}) or '(none)'}."
+        msg = f"no price for {model}; prices are known for {', '.join(prices or {}) or '(none)'}."
         raise ConfigError(msg, hint="prices={'model': USD per million tokens} for each model.", code="config-price")
     if report.tokens.total is None:
-        msg = f"the service gave no token counts for {report.model}, so its cost is not known."
+        msg = f"the service gave no token counts for {model}, so its cost is not known."
         raise ConfigError(msg, hint="prefer='latency' or 'quality'.", code="config-price")
     return price * report.tokens.total / 1e6

@@ -134,15 +134,17 @@ class Judge:
 
 
 def _objects(text: str) -> list[dict[str, Json]]:
-    """The outermost JSON objects in a text: one when all of it is JSON."""
+    """The outermost JSON objects in a text: one when all of it is JSON; none when a brace opens something else.
+
+    Looking on inside a broken object would find what the judge quotes from the answer, a grade that it asks for.
+    """
     decoder = json.JSONDecoder()
     found, at = [], 0
     while (start := text.find("{", at)) >= 0:
         try:
             value, at = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
-            at = start + 1
-            continue
+            return []
         if isinstance(value, dict):
             found.append(value)
     return found

@@ -186,8 +186,8 @@ def metric_name(metric: MetricLike) -> str:
 def metric_spec(metric: MetricLike) -> dict[str, Json]:
     """What a metric is, for records and keys: its own `spec()`, or a function's `module:qualname` and source hash.
 
-    Nothing is ever pickled. Without source (a shell, a C function) the hash is of the
-    byte code, or absent, and then a changed function cannot be told from the old one.
+    Nothing is ever pickled. The hash covers the values that the function
+    holds (closure, defaults) by their repr. Without source (a shell) it is of the byte code; a C function has none.
     """
     own = getattr(metric, "spec", None)
     if callable(own):
@@ -198,15 +198,20 @@ def metric_spec(metric: MetricLike) -> dict[str, Json]:
     target: Any = metric.func if isinstance(metric, functools.partial) else metric
     if not hasattr(target, "__qualname__"):
         target = type(target)
-    source: str | None = None
-    try:
-        source = inspect.getsource(target)
-    except (OSError, TypeError):
-        code = getattr(target, "__code__", None)
-        source = None if code is None else repr((code.co_code, code.co_names, code.co_consts))
     spec: dict[str, Json] = {"kind": "function", "name": f"{target.__module__}:{target.__qualname__}"}
-    if source is not None:
-        spec["source"] = hashlib.sha256(source.encode()).hexdigest()
+    code = getattr(target, "__code__", None)
+    try:
+        source = [inspect.getsource(target)]
+    except (OSError, TypeError):
+        source = []
+    if code is not None:
+        if not source or target.__name__ == "<lambda>":  # two lambdas on one line have one source
+            source.append(repr((code.co_code, code.co_names, code.co_consts)))
+        # A function made by another one differs by what it holds, not by its text.
+        held = [cell.cell_contents for cell in target.__closure__ or ()]
+        source.append(repr((held, target.__defaults__, target.__kwdefaults__)))
+    if source:
+        spec["source"] = hashlib.sha256("\0".join(source).encode()).hexdigest()
     if isinstance(metric, functools.partial):
         spec["arguments"] = repr((metric.args, sorted(metric.keywords.items())))
     return spec

@@ -260,7 +260,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
             ConfigError: `cost` without prices for all models, or without token counts.
             PlanError: The first metric has no score for any model.
         """
-        return recommend(list(self.reports.values()), prefer, prices=prices)
+        return recommend(self.reports, prefer, prices=prices)
 
     def to_records(self) -> list[dict[str, Json]]:
         """One flat row for each model and metric."""

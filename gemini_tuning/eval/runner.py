@@ -245,7 +245,8 @@ class _Run:
         prompt = jury.judge.prompt(self.examples[at], reply.text)
         # Without the name: calling a judge otherwise must not buy its grades again.
         spec = {key: value for key, value in jury.judge.spec().items() if key != "name"}
-        key = digest("grade", jury.caller.model, *(msgspec.json.encode(each, order="sorted") for each in (spec, prompt)))
+        content = [msgspec.json.encode(each, order="sorted") for each in (spec, prompt)]
+        key = digest("grade", jury.caller.model, *content)
         try:
             self.judged[at, name] = await self._ask(
                 jury.caller, key, prompt, jury.judge.schema, self.graded, self.grades

@@ -81,7 +81,7 @@ def _from_evaluation(train: Sequence[float], evaluation: Sequence[float], curves
         if level:
             return _finding(
                 "over_confidence", "note",
-                f"the validation loss rose by {rise:.3g} after step {steps[at]:.0f}, but as many predictions are right.",
+                f"the validation loss rose by {rise:.3g} after step {steps[at]:.0f}, but not the errors.",
                 "judge by the task's own metric before cutting epochs.", rise=rise, best_step=steps[at],
             )  # fmt: skip
         return _finding(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from ..data.augment import AugmentReport, augment
-from ..data.dedup import DedupReport, dedup, dedup_parts
+from ..data.augment import augment
+from ..data.augment_report import AugmentReport
+from ..data.dedup import dedup, dedup_parts
+from ..data.drops import DedupReport
 from ..data.select import FilterReport, keep, sample
 from ..data.split import Parts, SplitReport, split
 from ..display import details, html_table, paragraph, table
@@ -185,7 +187,6 @@ async def curate(
         before = _count(state.parts)
         if progress is not None:
             progress(Progress(step.op, 0, None))
-        done: Awaitable[dict[str, Any]]
         if isinstance(step, AugmentStep):
             assert caller is not None
             parts, report = await augment(
@@ -202,11 +203,8 @@ async def curate(
             reports: dict[str, Any] = {"augment": report}
         else:
             # In a thread: deduplicating a million rows must not hold up other projects on this loop.
-            done = asyncio.to_thread(_carry_out, step, state, functions or {})
-            reports = await done
-        stage = Stage(
-            op=step.op, arguments=step.arguments(), rows_in=before, rows_out=_count(state.parts), **reports
-        )
+            reports = await asyncio.to_thread(_carry_out, step, state, functions or {})
+        stage = Stage(op=step.op, arguments=step.arguments(), rows_in=before, rows_out=_count(state.parts), **reports)
         stages.append(stage)
         _log.info("%s: %d -> %d rows", step.op, stage.rows_in, stage.rows_out)
     parts = _instructed(plan, state.parts)
@@ -284,5 +282,6 @@ def _find_function(step: FilterStep) -> Callable[[Example], Any]:
         raise PlanError(msg, hint=hint, code="plan-function")
     if FilterStep.of(found, step.function).source_hash != step.source_hash:
         msg = f"the function {step.function!r} is not the one that the plan was made with: its source has changed."
-        raise PlanError(msg, hint="filter again with the new function: a changed step is a new key.", code="plan-function")
+        hint = "filter again with the new function: a changed step is a new key."
+        raise PlanError(msg, hint=hint, code="plan-function")
     return found  # type: ignore[no-any-return]

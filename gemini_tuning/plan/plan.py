@@ -154,7 +154,8 @@ def library_versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
-    for name in ("gemini-tuning", "google-genai", "google-cloud-storage", "google-cloud-aiplatform", "numpy", "pydantic"):
+    clients = ("google-genai", "google-cloud-storage", "google-cloud-aiplatform")
+    for name in ("gemini-tuning", *clients, "numpy", "pydantic"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -13,9 +13,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..data.augment import Method, Selector
+from ..data.augment import Paraphrase, RareLabels
 from ..types import Example, Instructions
 
+Method = Paraphrase
+"""Ways of writing more examples; a union on `kind` when there are more."""
+Selector = RareLabels
+"""Ways of choosing which examples; a union on `kind` when there are more."""
 Setting = Literal["epochs", "learning_rate_multiplier", "adapter_size"]
 
 

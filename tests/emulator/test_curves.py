@@ -91,3 +91,14 @@ def test_curves_grow_while_the_job_runs(clients: Clients) -> None:
     clients.raw("POST", f"/v1/{name}:cancel")
     assert clients.ended(name)["state"] == "JOB_STATE_CANCELLED"
     assert series(clients, job["experiment"])["/train_total_loss"]
+
+
+def test_gapic_reads_a_tuning_job(tuned: Tuned) -> None:
+    """The gapic tuning client parses the job and its list too."""
+    client = tuned.clients.gapic("GenAiTuningServiceClient")
+    job = client.get_tuning_job(name=tuned.job["name"])
+    assert job.state.name == "JOB_STATE_SUCCEEDED"
+    assert job.tuned_model.endpoint == tuned.job["tunedModel"]["endpoint"]
+    assert job.tuning_data_stats.supervised_tuning_data_stats.tuning_dataset_example_count == 60
+    parent = tuned.job["name"].partition("/tuningJobs")[0]
+    assert tuned.job["name"] in [item.name for item in client.list_tuning_jobs(parent=parent)]

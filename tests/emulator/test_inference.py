@@ -158,7 +158,8 @@ def test_embeddings(tuned: Tuned) -> None:
     short = client.models.embed_content(model="text-embedding-005", contents="a", config=asked).embeddings
     assert len(short[0].values) == 64
     assert len(client.models.embed_content(model="gemini-embedding-2", contents=["a", "b"]).embeddings) == 1
-    requests = [{"content": {"parts": [{"text": text}]}, "embedContentConfig": {"outputDimensionality": 8}} for text in "ab"]
+    short_one = {"outputDimensionality": 8}
+    requests = [{"content": {"parts": [{"text": text}]}, "embedContentConfig": short_one} for text in "ab"]
     path = f"/v1beta1/{PARENT}/publishers/google/models/gemini-embedding-001:batchEmbedContents"
     answer = tuned.clients.raw("POST", path, {"requests": requests})[2]
     assert [len(item["values"]) for item in answer["embeddings"]] == [8, 8]

@@ -40,8 +40,9 @@ def serving(tmp_path: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[
         assert value["pid"] == process.pid
         yield process, Clients(value["url"])
     finally:
+        print("exit code before the end of the test:", process.poll())
         process.kill()
-        print(process.poll(), process.communicate()[1])
+        print(process.communicate()[1])
 
 
 def curve(clients: Clients, job: dict[str, Any]) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import cast
 from ..errors import ConfigError
 from .base import Backend
 
+
 def resolve(backend: Backend | str | None) -> Backend | None:
     """`"offline"` becomes the simulator, a backend stays, None stays (a project may do without)."""
     if backend is None:

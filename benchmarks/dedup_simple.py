@@ -1,0 +1,104 @@
+"""Near-duplicates: time at several sizes, and whether the pairs are those of an exact reference.
+
+    python benchmarks/dedup_simple.py [rows ...]
+
+Texts are made here (no data set is read): sentences from a pool, half English and half Chinese, a quarter of them
+copies of an earlier one with a small edit. The reference compares every pair with Python sets.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import sys
+import time
+
+from gemini_tuning.data import exact_duplicates, near_duplicates
+from gemini_tuning.data.fold import fold, key, numbers
+
+WORDS = [f"{a}{b}{c}" for a in ("re", "con", "pre", "sta", "mor", "lin") for b in ("ta", "du", "fer", "mi", "so", "ck")
+         for c in ("nt", "ing", "ed", "le", "ry", "s")]  # fmt: skip
+HAN = [chr(code) for code in range(0x4E00, 0x4E00 + 900)]
+THRESHOLD = 0.8
+
+
+def corpus(n: int, seed: int = 0) -> list[str]:
+    random_ = random.Random(seed)
+    texts: list[str] = []
+    for _ in range(n):
+        if texts and random_.random() < 0.25:
+            text = list(random_.choice(texts))
+            for _ in range(random_.randint(1, 3)):
+                text[random_.randrange(len(text))] = random_.choice("aeiou中文字 ")
+            texts.append("".join(text))
+        elif random_.random() < 0.5:
+            texts.append(" ".join(random_.choice(WORDS) for _ in range(random_.randint(5, 80))))
+        else:
+            texts.append("".join(random_.choice(HAN) for _ in range(random_.randint(10, 200))))
+    return texts
+
+
+def shingles(text: str) -> frozenset[str]:
+    """The definition in `shingles.py`, in plain Python."""
+    def dense(char: str) -> bool:
+        return "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7a3"
+
+    return frozenset(text[at : at + (2 if dense(text[at]) else 4)] for at in range(len(text)))
+
+
+def reference(texts: list[str]) -> set[frozenset[str]]:
+    """Every pair, by Python sets: the groups, as sets of folded texts."""
+    distinct = sorted({key(text): text for text in texts}.items())
+    sets = [shingles(fold(text)) for _, text in distinct]
+    figures = [numbers(text) for _, text in distinct]
+    parent = list(range(len(sets)))
+
+    def root(at: int) -> int:
+        while parent[at] != at:
+            at = parent[at]
+        return at
+
+    for a in range(len(sets)):
+        for b in range(a):
+            small, large = sorted((len(sets[a]), len(sets[b])))
+            if small >= THRESHOLD * large and figures[a] == figures[b]:
+                both = len(sets[a] & sets[b])
+                if both >= THRESHOLD * (small + large - both):
+                    parent[root(a)] = root(b)
+    groups: dict[int, set[str]] = {}
+    for at, (name, _) in enumerate(distinct):
+        groups.setdefault(root(at), set()).add(name)
+    return {frozenset(group) for group in groups.values()}
+
+
+def main() -> None:
+    texts = corpus(2000)
+    start = time.perf_counter()
+    wanted = reference(texts)
+    slow = time.perf_counter() - start
+    start = time.perf_counter()
+    found = near_duplicates(texts, threshold=THRESHOLD)
+    fast = time.perf_counter() - start
+    groups: dict[int, set[str]] = {}
+    for text, group in zip(texts, found.groups.tolist(), strict=True):
+        groups.setdefault(group, set()).add(key(text))
+    same = {frozenset(group) for group in groups.values()} == wanted
+    print(f"2,000 rows: every pair in Python {slow:.2f} s, near_duplicates {fast:.2f} s, same groups: {same}")
+    for n in [int(argument) for argument in sys.argv[1:]] or [10_000, 100_000]:
+        texts = corpus(n)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.perf_counter()
+        exact = exact_duplicates(texts)
+        middle = time.perf_counter()
+        found = near_duplicates(texts, threshold=THRESHOLD)
+        end = time.perf_counter()
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        print(
+            f"{n:,} rows (mean {sum(map(len, texts)) / n:.0f} characters): exact {middle - start:.2f} s "
+            f"({exact.duplicates:,}), near {end - middle:.2f} s ({found.duplicates:,}, complete: {found.complete}), "
+            f"+{grown:.0f} MB"
+        )
+
+
+if __name__ == "__main__":
+    main()
