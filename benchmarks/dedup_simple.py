@@ -8,6 +8,7 @@ copies of an earlier one with a small edit. The reference compares every pair wi
 
 from __future__ import annotations
 
+import itertools
 import random
 import resource
 import sys
@@ -16,8 +17,8 @@ import time
 from gemini_tuning.data import exact_duplicates, near_duplicates
 from gemini_tuning.data.fold import fold, key, numbers
 
-WORDS = [f"{a}{b}{c}" for a in ("re", "con", "pre", "sta", "mor", "lin") for b in ("ta", "du", "fer", "mi", "so", "ck")
-         for c in ("nt", "ing", "ed", "le", "ry", "s")]  # fmt: skip
+SYLLABLES = ("ta", "du", "fer", "mi", "so", "ck", "nt", "ing", "ed", "le", "ry", "ol", "re", "con", "pre", "sta", "mor")
+WORDS = ["".join(parts) for parts in itertools.product(SYLLABLES, repeat=3)]
 HAN = [chr(code) for code in range(0x4E00, 0x4E00 + 900)]
 THRESHOLD = 0.8
 

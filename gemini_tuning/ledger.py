@@ -15,6 +15,7 @@ library's own words, and keys are hex digits.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -137,16 +138,12 @@ class Ledger:
         name: The project's name, checked against what is there.
         claim_timeout: Seconds without a heartbeat after which a claim counts as abandoned. Liveness is the
             claim file's modification time, because a process id means nothing on another host.
-        sleep: For tests.
     """
 
-    def __init__(
-        self, path: Path, name: str, *, claim_timeout: float = 15.0, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, path: Path, name: str, *, claim_timeout: float = 15.0) -> None:
         self.path = path
         self.name = name
         self.claim_timeout = claim_timeout
-        self._sleep = sleep
         self._checked = False
 
     @classmethod
@@ -247,6 +244,28 @@ class Ledger:
         as soon as `done()` says that the work was finished there. An abandoned claim (no heartbeat for
         `claim_timeout`) is taken over. Raises LedgerError when a live claim outlasts `wait`.
         """
+        for claim in self._attempts(kind, key, wait, done):
+            if claim is not None:
+                return claim
+            time.sleep(self._pause)
+        return None
+
+    async def claim_async(
+        self, kind: str, key: str, *, wait: float, done: Callable[[], bool] | None = None
+    ) -> Claim | None:
+        """The same for the private loop: who waits here holds no thread, so hundreds may wait."""
+        for claim in self._attempts(kind, key, wait, done):
+            if claim is not None:
+                return claim
+            await asyncio.sleep(self._pause)
+        return None
+
+    @property
+    def _pause(self) -> float:
+        return min(0.2, self.claim_timeout / 10)
+
+    def _attempts(self, kind: str, key: str, wait: float, done: Callable[[], bool] | None) -> Iterator[Claim | None]:
+        """Gives None for "wait a little", the claim when it is held; ends when `done()`."""
         self._ready()
         path = self._file("claims", kind, key)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -261,9 +280,10 @@ class Ledger:
             else:
                 with os.fdopen(handle, "wb") as file:
                     file.write(json.dumps({"token": token, "host": socket.gethostname(), "pid": os.getpid()}).encode())
-                return Claim(path, token, self.claim_timeout / 5)
+                yield Claim(path, token, self.claim_timeout / 5)
+                return
             if done is not None and done():
-                return None
+                return
             try:
                 beat, holder = path.stat().st_mtime, path.read_bytes()
             except FileNotFoundError:
@@ -279,7 +299,7 @@ class Ledger:
             if time.monotonic() > deadline:
                 msg = f"{kind} {key[:12]} is being worked on elsewhere, and still is after {wait:g} s ({path})."
                 raise LedgerError(msg, hint="wait for it, or stop that process.", code="ledger-claim")
-            self._sleep(min(0.2, self.claim_timeout / 10))
+            yield None
 
     @staticmethod
     def _take_away(path: Path, stale: bytes) -> None:

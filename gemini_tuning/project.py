@@ -288,11 +288,6 @@ class TuningProject:
             "epochs": epochs, "learning_rate_multiplier": learning_rate_multiplier, "adapter_size": adapter_size,
         }  # fmt: skip
         settings = {key: value for key, value in given.items() if not isinstance(value, _Unset)}
-        for key, value in settings.items():
-            if value is not None and (isinstance(value, bool) or not value > 0):
-                raise PlanError.bad_value("recipe", key, value, "a number above 0, or None for the service's default")
-        if isinstance(settings.get("epochs"), float):
-            raise PlanError.bad_value("recipe", "epochs", epochs, "a whole number")
         return self._add("recipe", RecipeStep, name=name, settings=settings)
 
     def using(
@@ -696,8 +691,8 @@ class TuningProject:
         if not step.settings:
             return base
         own = ", ".join(f"{name}={value}" for name, value in step.settings.items())
-        update: dict[str, Any] = dict(step.settings)  # type: ignore[arg-type]
-        return base.model_copy(update={**update, "why": f"{base.why}; given by you: {own}"})
+        why = f"{base.why}; given by you: {own}"
+        return Recipe.model_validate({**base.model_dump(), **step.settings, "why": why})
 
     async def _part(self, on: Part | Dataset, progress: OnProgress | None) -> tuple[Dataset, str]:
         if isinstance(on, Dataset):

@@ -1,8 +1,9 @@
 """Findings about data before any money is spent: what is wrong, where, and what to do.
 
 Codes: `data-*` (the file cannot be read, as `read` would say), `no-examples`, `few-examples`, `exact-duplicates`,
-`near-duplicates`, `label-conflict`, `leak-exact`, `leak-near`, `rare-labels`, `single-label`, `empty-target`,
-`placeholder-target`, `too-long`, `too-many-examples`, `validation-limit`, `consecutive-turns`, `mixed-scripts`.
+`near-duplicates`, `label-conflict`, `label-spelling`, `leak-exact`, `leak-near`, `rare-labels`, `single-label`,
+`empty-target`, `placeholder-target`, `too-long`, `too-many-examples`, `validation-limit`, `consecutive-turns`,
+`mixed-scripts`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import msgspec
 from ..errors import DataError, PlanError
 from ..types import Dataset, Example, Finding, Json, Location, Severity
 from .data_report import DataReport, Distribution
-from .fold import white
-from .formats import read
-from .split import VALIDATION_FREE, VALIDATION_ROWS, VALIDATION_SHARE, Parts, label_like
+from .fold import key, white
+from .formats import read_with
+from .split import SHORT_OUTPUT, VALIDATION_FREE, VALIDATION_ROWS, VALIDATION_SHARE, Parts, label_like
 from .tokens import example_tokens
 
 __all__ = ["DataReport", "Distribution", "Limits", "check", "check_file"]
@@ -71,6 +72,7 @@ def check(data: Parts | Dataset, *, limits: Limits | None = None, near: float | 
         *_targets(rows, labels),
         *_lengths(rows, tokens, limits),
         *(_balance(parts) if labels else ()),
+        *_spellings(rows),
         *_turns(rows),
     ]
     scripts = script_shares(example.input for example in rows)
@@ -100,24 +102,40 @@ def check_file(
     output: str = "output",
     limits: Limits | None = None,
 ) -> DataReport:
-    """The same for a file. Whatever is in it gives a report: what `read` refuses is a `stop` finding.
+    """The same for a file. Whatever is in it gives a report: each row that `read` refuses is in a `stop` finding.
 
     Raises:
         DataError: only for a path that cannot be opened (`code` is `data-file`).
     """
+    refused: list[DataError] = []
     try:
-        return check(read(path, format=format, input=input, output=output), limits=limits)
+        dataset = read_with(path, refused.append, format=format, input=input, output=output)
     except DataError as error:
         if error.code == "data-file":
             raise
-        return DataReport(source=os.fspath(path), rows={"train": 0}, findings=(_refusal(error),))
+        return DataReport(source=os.fspath(path), rows={"train": 0}, findings=_refusals([*refused, error]))
+    report = check(dataset, limits=limits)
+    return msgspec.structs.replace(report, findings=(*_refusals(refused), *report.findings))
 
 
-def _refusal(error: DataError) -> Finding:
-    return Finding(
-        code=error.code, severity="stop", message=error.message, hint=error.hint, count=1,
-        where=(Location(error.file, error.line, error.field),),
+def _refusals(errors: Sequence[DataError]) -> tuple[Finding, ...]:
+    """One finding a kind of error, with all its lines; the message is that of the first."""
+    kinds: dict[tuple[str, str], list[DataError]] = {}
+    for error in errors:
+        kinds.setdefault((error.code, error.hint), []).append(error)
+    return tuple(
+        Finding(
+            code=code, severity="stop", message=_what(same[0]), hint=hint, count=len(same),
+            where=tuple(Location(error.file, error.line, error.field) for error in same[:_PLACES]),
+        )
+        for (code, hint), same in kinds.items()
     )  # fmt: skip
+
+
+def _what(error: DataError) -> str:
+    """The error without its place, which the finding has in `where`."""
+    place, _, what = error.message.partition(": ")
+    return what if error.file is not None and place.startswith(error.file) else error.message
 
 
 def _finding(
@@ -271,6 +289,35 @@ def _balance(parts: Parts) -> Iterable[Finding]:
             [example for example in parts.train if example.output in rare],
             hint=f".augment(paraphrase(), only=rare_labels(below={RARE})), or bring more of them.", field="output",
             details={"labels": dict(list(rare.items())[-_PLACES:])},
+        )  # fmt: skip
+
+
+def _spellings(rows: Sequence[Example]) -> Iterable[Finding]:
+    """Short outputs that differ in case, spaces, `_` or punctuation only.
+
+    The most frequent spelling is taken as meant; when none is, the rows of all of them are named.
+    """
+    spelled: dict[str, dict[str, int]] = {}
+    for example in rows:
+        if len(example.output) > SHORT_OUTPUT:
+            continue
+        counts = spelled.setdefault(key(example.output.replace("_", " ")), {})
+        counts[example.output] = counts.get(example.output, 0) + 1
+    odd: dict[str, list[str]] = {}
+    for counts in spelled.values():
+        most = max(counts.values())
+        common = [name for name, count in counts.items() if count == most]
+        for name in counts:
+            if len(counts) > 1 and common != [name]:
+                odd[name] = sorted((other for other in counts if other != name), key=lambda other: -counts[other])
+    wrong = [example for example in rows if example.output in odd]
+    if wrong:
+        first = wrong[0].output
+        yield _finding(
+            "label-spelling", "warning",
+            f"{len(wrong):,} targets are one of several spellings, for example {first!r} beside {odd[first][0]!r}",
+            wrong, hint="the model would learn both: write each label in one way.", field="output",
+            details={"spellings": dict(list(odd.items())[:_PLACES])},
         )  # fmt: skip
 
 

@@ -29,12 +29,9 @@ from .drops import DedupReport, Drop, PartName
 from .fold import fold, key, numbers, white
 from .near import connected, find_edges
 from .shingles import Floats, Ints
-from .split import Parts
+from .split import SHORT_OUTPUT, Parts
 
 __all__ = ["DedupReport", "Drop", "Groups", "dedup", "dedup_parts", "exact_duplicates", "near_duplicates"]
-
-SHORT_OUTPUT = 40
-"""Outputs of up to so many characters are labels: compared exactly."""
 
 _EXAMPLES_IN_DETAILS = 20
 _PLACES = 1000
@@ -240,10 +237,12 @@ def _preference(example: Example) -> tuple[object, ...]:
         example.augmented is not None,
         -len(example.text),
         -len(example.output),
-        example.origin,
+        # Copies are numbered in the order of their rows (`#0`, `#1`), which must not decide: what differs does.
+        example.origin.partition("#")[0],
         example.augmented or "",
         example.content_hash(),
-        msgspec.json.encode((example.meta, example.where), order="sorted"),
+        msgspec.json.encode(example.meta, order="sorted"),
+        example.origin,
     )
 
 

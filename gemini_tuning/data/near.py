@@ -12,7 +12,7 @@ neighbours, and then `complete` is False.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +23,11 @@ from .shingles import U64, Floats, Ints
 
 EVERY_PAIR = 256
 BUCKET = 1500
+NEIGHBOURS = 64
 _MISS = 1e-9
 _MINIMA = 192
 _BLOCK = 1 << 18  # characters per sketching block: the working arrays stay in the processor's cache
+_PAIRS = 1 << 14  # pairs of sketches compared at once, for the same reason
 _SEED = 0x67656D69
 
 
@@ -175,38 +177,54 @@ def _runs(band: npt.NDArray[np.uint32], classes: Ints) -> tuple[Ints, Ints, Ints
 def _by_bands(texts: list[str], classes: Ints, threshold: float, verifier: _Verifier) -> bool:
     size, bands = _plan(threshold)
     sketch = _sketch(texts, size * bands)
-    columns = np.ascontiguousarray(sketch.T)
+    # One byte of each minimum is enough to count agreements: chance adds 1/256, which only lets more through.
+    columns = np.ascontiguousarray(sketch.astype(np.uint8).T)
     least = (threshold - 6 * math.sqrt(threshold * (1 - threshold) / len(sketch))) * len(sketch)
 
-    def verify(codes: U64) -> None:
-        for at in range(0, len(codes), 1 << 15):
-            left = (codes[at : at + (1 << 15)] >> np.uint64(32)).astype(np.int64)
-            right = (codes[at : at + (1 << 15)] & _LOW).astype(np.int64)
-            likely = (columns[left] == columns[right]).sum(axis=1) >= least
-            likely &= classes[left] == classes[right]
-            verifier.add(left[likely], right[likely])
+    def likely(codes: U64) -> U64:
+        """Those of the pairs whose sketches agree enough; what they miss is six standard errors away."""
+        held = [codes[:0]]
+        for at in range(0, len(codes), _PAIRS):
+            some = codes[at : at + _PAIRS]
+            left, right = _sides(some)
+            agree = (columns[left] == columns[right]).sum(axis=1, dtype=np.uint16) >= least
+            held.append(some[agree & (classes[left] == classes[right])])
+        return np.concatenate(held)
 
-    n = len(texts)
-    seen = np.zeros(0, np.uint64)
-    for at in range(bands):
-        rows, starts, sizes = _runs(sketch[at * size : (at + 1) * size], classes)
+    buckets = [_runs(sketch[at * size : (at + 1) * size], classes) for at in range(bands)]
+    near = []
+    for rows, starts, sizes in buckets:
         inside = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(starts, sizes)
-        later = inside != np.repeat(starts, sizes)
-        each, first = rows[inside[later]], rows[np.repeat(starts, sizes)[later]]
-        seen = np.union1d(seen, np.concatenate([_codes(first, each), _codes(rows[inside[later] - 1], each)]))
-    verify(seen)
+        first = np.repeat(starts, sizes)
+        later = inside != first
+        each, leader, neighbour = rows[inside[later]], rows[first[later]], rows[inside[later] - 1]
+        near.append(likely(_distinct([_codes(leader, each), _codes(neighbour, each)])))
+    seen = _distinct(near)
+    verifier.add(*_sides(seen))
 
     left, right, _ = verifier.found()
-    group = connected(n, left, right)
-    rest = np.zeros(0, np.uint64)
+    group = connected(len(texts), left, right)
     complete = True
-    for at in range(bands):
-        rows, starts, sizes = _runs(sketch[at * size : (at + 1) * size], classes)
-        codes, whole = _unconnected(rows, starts, sizes, group)
-        complete &= whole
-        rest = np.union1d(rest, codes)
-    verify(np.setdiff1d(rest, seen, assume_unique=True))
+    rest = []
+    for rows, starts, sizes in buckets:
+        for codes, whole in _unconnected(rows, starts, sizes, group):
+            complete &= whole
+            rest.append(likely(codes))
+    verifier.add(*_sides(np.setdiff1d(_distinct(rest), seen, assume_unique=True)))
     return complete
+
+
+def _distinct(codes: list[U64]) -> U64:
+    # np.unique and union1d hash since numpy 2.3, which is many times slower on this than a sort.
+    together = np.concatenate([np.zeros(0, np.uint64), *codes])
+    together.sort()
+    first = np.ones(len(together), bool)
+    first[1:] = together[1:] != together[:-1]
+    return together[first]
+
+
+def _sides(codes: U64) -> tuple[Ints, Ints]:
+    return (codes >> np.uint64(32)).astype(np.int64), (codes & _LOW).astype(np.int64)
 
 
 def _codes(left: Ints, right: Ints) -> U64:
@@ -214,24 +232,26 @@ def _codes(left: Ints, right: Ints) -> U64:
     return (low << np.uint64(32)) | high
 
 
-def _unconnected(rows: Ints, starts: Ints, sizes: Ints, group: Ints) -> tuple[U64, bool]:
-    """Every pair inside a bucket whose members are not in one group yet; False when a bucket was too large."""
-    result = [np.zeros(0, np.uint64)]
-    complete = True
+def _unconnected(rows: Ints, starts: Ints, sizes: Ints, group: Ints) -> Iterator[tuple[U64, bool]]:
+    """Every pair inside a bucket whose members are not in one group yet; False when a bucket was too large for that.
+
+    Buckets of one size are taken together, some at a time, so that memory stays bounded.
+    """
     ids = group[rows]
-    for size in np.unique(sizes[sizes > 2]).tolist():
-        members = starts[sizes == size][:, None] + np.arange(min(size, len(rows)))
+    for size in _distinct([sizes[sizes > 2].astype(np.uint64)]).tolist():
+        members = starts[sizes == size][:, None] + np.arange(size)
         members = members[(ids[members] != ids[members[:, :1]]).any(axis=1)]
         if not len(members):
             continue
         if size <= BUCKET:
             a, b = np.triu_indices(size, 1)
         else:
-            complete = False
-            a, b = (np.concatenate(side) for side in zip(*(
-                (np.arange(size - gap), np.arange(gap, size)) for gap in range(1, 65)
-            ), strict=True))  # fmt: skip
-        for line in members:
-            apart = ids[line[a]] != ids[line[b]]
-            result.append(_codes(rows[line[a[apart]]], rows[line[b[apart]]]))
-    return np.concatenate(result), complete
+            gaps = range(1, NEIGHBOURS + 1)
+            a = np.concatenate([np.arange(size - gap) for gap in gaps])
+            b = np.concatenate([np.arange(gap, size) for gap in gaps])
+        step = max(1, (1 << 20) // len(a))
+        for at in range(0, len(members), step):
+            lines = members[at : at + step]
+            left, right = lines[:, a].ravel(), lines[:, b].ravel()
+            apart = ids[left] != ids[right]
+            yield _codes(rows[left[apart]], rows[right[apart]]), size <= BUCKET

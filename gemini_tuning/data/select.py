@@ -13,9 +13,9 @@ from ..types import Dataset, Example, Json
 
 
 def identity(example: Example) -> str:
-    """What an example is, apart from its place: equal for copies only."""
+    """What an example is, apart from its place and its number among copies: equal for copies only."""
     meta = msgspec.json.encode(example.meta, order="sorted")
-    return digest(example.origin, example.augmented or "", example.content_hash(), meta)
+    return digest(example.origin.partition("#")[0], example.augmented or "", example.content_hash(), meta)
 
 
 def sample(dataset: Dataset, n: int, *, seed: int = 0) -> Dataset:

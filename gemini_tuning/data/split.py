@@ -19,7 +19,10 @@ from ..errors import PlanError
 from ..ledger import digest
 from ..types import Dataset, Example, Finding, Json
 
-STRATUM_ROWS = 3
+SHORT_OUTPUT = 40
+"""Outputs of up to so many characters are labels: compared exactly, but for white space."""
+
+STRATUM_ROWS = 2
 """Outputs are strata when they have at least so many rows on average; else they are texts, and there are no strata."""
 
 VALIDATION_ROWS, VALIDATION_SHARE, VALIDATION_FREE = 5000, 0.3, 1000

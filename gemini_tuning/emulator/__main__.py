@@ -60,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         emulator = Emulator(options.state, options.port, host=options.host, concurrency=options.concurrency)
     except ValueError as error:
         parser.error(str(error))
+    # A request takes the interpreter back several times; each wait behind the training thread is at most this long.
+    sys.setswitchinterval(0.0005)
     try:
         emulator.start()
     except StateBusy as error:

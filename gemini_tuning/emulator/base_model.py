@@ -177,6 +177,9 @@ def candidates(text: str, *, cued: bool) -> tuple[tuple[Candidate, ...], str]:
         listed = match.group("items")
         if match.group("cue") is None and cued:
             continue
+        first = listed.split("\n", 1)[0]
+        if len(_items(first)) > 1 and not _SEPARATOR.fullmatch(first.rstrip()[-1:]):
+            listed = first      # a list on one line ends with the line
         if (stop := re.search(r"\.(?:\s|$)", listed)) is not None:
             listed = listed[: stop.start()]
         items = _items(listed)

@@ -44,6 +44,7 @@ VOCABULARY_LIMIT = 6000
 TARGET_LIMIT = 512              # tokens of one target that are trained on
 STEP_PREDICTIONS = 512          # predictions of one step, and of one block of evaluation
 EVAL_PREDICTIONS = 4096
+ONE_THREAD = 1 << 19            # multiplications of one call of the BLAS library
 EVALUATIONS = 40                # about how often validation is measured in one run
 COPY_HABITS = (0.7, 0.4, 1.5)   # belief in a token of the user's turn, of the rest, that comes next there
 _SLOTS, _SLOT = 4, 48           # what is seen of the answer so far: four codes of 48 numbers each
@@ -335,6 +336,39 @@ _ENDS = frozenset(("", ",", ";", "、", "，", "；", "。", "."))
 
 # --- weights
 
+def product(left: Floats, right: Floats) -> Floats:
+    """`left @ right` in pieces of at most ONE_THREAD multiplications each.
+
+    A larger product would wake the threads of the BLAS library, and on a machine shared with others each call
+    then waits until the scheduler has run all of them: 5 to 15 ms measured instead of 0.05. Pieces also make
+    the result independent of the number of cores.
+    """
+    out = np.empty((left.shape[0], right.shape[1]), np.result_type(left, right))
+    _product_into(left, right, out)
+    return out
+
+
+def _product_into(left: Floats, right: Floats, out: Floats) -> None:
+    (n, k), m = left.shape, right.shape[1]
+    if n * k * m <= ONE_THREAD:
+        np.matmul(left, right, out=out)
+    elif n >= max(k, m):
+        _product_into(left[: n // 2], right, out[: n // 2])
+        _product_into(left[n // 2 :], right, out[n // 2 :])
+    elif m >= k:
+        _product_into(left, right[:, : m // 2], out[:, : m // 2])
+        _product_into(left, right[:, m // 2 :], out[:, m // 2 :])
+    else:
+        _product_into(left[:, : k // 2], right[: k // 2], out)
+        out += product(left[:, k // 2 :], right[k // 2 :])
+
+
+def _one(row: Floats, right: Floats) -> Floats:
+    """`row @ right` for a vector, as two equal rows: BLAS wakes its threads sooner for vectors."""
+    result: Floats = product(np.stack((row, row)), right)[0]
+    return result
+
+
 @dataclass(frozen=True, eq=False)
 class Weights:
     """A trained adapter with all that is needed to answer; arrays are shared between threads and never
@@ -358,7 +392,7 @@ class Weights:
         """The greedy answer of at most `limit` tokens, and whether it ended by itself."""
         p = self.parameters
         buckets, values = self.encoder(_blocks(prompt, self.encoder.flavour))
-        base = values @ p["down_prompt"][buckets] + p["shift"]
+        base = _one(values, p["down_prompt"][buckets]) + p["shift"]
         copying = _Copying(prompt, self.known)
         offered = p["bias"].copy()
         offered[copying.user] += p["copy"][0]
@@ -367,8 +401,8 @@ class Weights:
         pieces: list[str] = []
         bound = min(limit, 2 * self.longest + 16)
         while len(pieces) < bound:
-            hidden = base + _context(np.array([trail.keys()], np.int64))[0] @ p["down_context"]
-            scores = np.maximum(hidden, LEAK * hidden) @ p["up"] + offered
+            hidden = base + _one(_context(np.array([trail.keys()], np.int64))[0], p["down_context"])
+            scores = _one(np.maximum(hidden, LEAK * hidden), p["up"]) + offered
             scores[copying.following(previous)] += p["copy"][2]
             best = int(scores[END:].argmax()) + END
             if best == END:
@@ -525,9 +559,12 @@ def _batch(rows: Sequence[_Encoded], buckets: int, chosen: Ints | None) -> Batch
 
 def _forward(p: Parameters, batch: Batch) -> tuple[Floats, Floats, Ints]:
     """Hidden values (n, k), log-probabilities (n, V), and bounds (rows + 1) of each row's predictions."""
-    hidden = (batch.prompts @ p["down_prompt"])[batch.owner] + batch.context @ p["down_context"] + p["shift"]
+    hidden = product(batch.prompts, p["down_prompt"])[batch.owner]
+    hidden += product(batch.context, p["down_context"])
+    hidden += p["shift"]
     np.maximum(hidden, LEAK * hidden, out=hidden)
-    scores = hidden @ p["up"] + p["bias"]
+    scores = product(hidden, p["up"])
+    scores += p["bias"]
     bounds = np.searchsorted(batch.owner, np.arange(len(batch.prompts) + 1))
     for i in range(len(batch.prompts)):
         rows = scores[bounds[i]:bounds[i + 1]]
@@ -561,13 +598,14 @@ def loss_and_gradients(p: Parameters, batch: Batch) -> tuple[float, float, Param
         copy[0] += rows[:, batch.user[i]].sum()
         copy[1] += rows[:, batch.other[i]].sum()
     copy[2] = error[batch.follows].sum()
-    back = error @ p["up"].T
+    back = product(error, p["up"].T)
     back *= np.where(hidden > 0, 1.0, LEAK).astype(back.dtype)
     per_row = np.zeros((len(batch.prompts), back.shape[1]), back.dtype)
     filled = np.flatnonzero(np.diff(bounds))
     per_row[filled] = np.add.reduceat(back, bounds[filled], axis=0)
-    gradients = {"down_prompt": batch.prompts.T @ per_row, "down_context": batch.context.T @ back,
-                 "shift": back.sum(axis=0), "up": hidden.T @ error, "bias": error.sum(axis=0), "copy": copy}
+    gradients = {"down_prompt": product(batch.prompts.T, per_row),
+                 "down_context": product(batch.context.T, back), "shift": back.sum(axis=0),
+                 "up": product(hidden.T, error), "bias": error.sum(axis=0), "copy": copy}
     return loss / n, hits / n, gradients
 
 
@@ -623,7 +661,7 @@ class _Adam:
 
 
 def _snapshot(p: Parameters) -> Parameters:
-    """A copy cut and rounded to what float16 can hold (NaN becomes 0): a saved file answers as the checkpoint."""
+    """A copy cut and rounded to what float16 can hold (NaN becomes 0), so that saving it loses nothing."""
     held = {name: np.nan_to_num(np.clip(value, -65000, 65000)) for name, value in p.items()}
     return {name: value.astype(np.float16).astype(np.float32) for name, value in held.items()}
 

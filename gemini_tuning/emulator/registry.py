@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .catalog import PUBLISHED, is_gemini, serving_location
+from .operations import Operations, listed, resource_name
 from .state import Record, State
 from .wire import (
     ApiError,
@@ -20,7 +21,6 @@ from .wire import (
     json_response,
     matches,
     numeric_id,
-    page,
     parse_filter,
     project_number,
     route,
@@ -46,12 +46,12 @@ class Registry:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._operations = Operations(state)
 
     def routes(self) -> list[Route]:
         """Models, publisher models, endpoints, operations."""
         models, endpoints = "{vertex}/models", "{vertex}/endpoints"
         publisher = "/(?P<version>v1|v1beta1|ui)/(?:projects/[^/]+/locations/[^/]+/)?publishers/google/models"
-        operations = "{vertex}(?:/(?:models|endpoints)/[^/]+)?/operations"
         return [
             route("GET", models, self._list_models),
             route("GET", models + "/{id}", self._get_model),
@@ -66,13 +66,9 @@ class Registry:
             route("DELETE", endpoints + "/{id}", self._delete_endpoint),
             route("POST", endpoints + "/{id}:undeployModel", self._undeploy),
             route("POST", endpoints + "/{id}:deployModel", self._deploy),
+            *self._operations.routes(),
             route("GET", publisher, self._list_published),
             route("GET", publisher + "/{id}", self._get_published),
-            route("GET", operations, self._list_operations),
-            route("GET", operations + "/{id}", self._get_operation),
-            route("POST", operations + "/{id}:wait", self._get_operation),
-            route("POST", operations + "/{id}:cancel", lambda *_: json_response({})),
-            route("DELETE", operations + "/{id}", lambda *_: json_response({})),
         ]
 
     # --- what the rest of the emulator asks ----------------------------------------------------------------------
@@ -85,7 +81,7 @@ class Registry:
         """What an endpoint answers with; 404 when there is none here, 400 when nothing is deployed to it."""
         record = self._endpoint(endpoint, location)
         if not record["deployedModels"]:
-            name = _name(record, "endpoints", record["id"])
+            name = resource_name(record, "endpoints", record["id"])
             raise ApiError(400, f"Endpoint {name} does not have a deployed model.", "FAILED_PRECONDITION")
         deployed = record["deployedModels"][0]
         model = self._state.models.get(f"{deployed['model']}@{deployed['modelVersionId']}")
@@ -99,7 +95,7 @@ class Registry:
         chosen = next(c for c in record["checkpoints"] if c["checkpointId"] == record["defaultCheckpointId"])
         endpoint = self._state.endpoints.get(chosen["endpoint"])
         if endpoint is None:
-            name = _name(record, "models", record["id"])
+            name = resource_name(record, "models", record["id"])
             raise ApiError(400, f"Model {name} is not deployed to any endpoint.", "FAILED_PRECONDITION")
         return self.served_by_endpoint(chosen["endpoint"], endpoint["location"])
 
@@ -196,14 +192,14 @@ class Registry:
     def _model_json(self, record: Record) -> Record:
         versions = self._versions(record["id"])
         return {
-            "name": _name(record, "models", record["id"]),
+            "name": resource_name(record, "models", record["id"]),
             "versionId": record["version"],
             "versionAliases": ["default"] if versions and versions[-1]["version"] == record["version"] else [],
             "displayName": record["displayName"],
             **({"description": record["description"]} if record["description"] else {}),
             "labels": record["labels"],
             "deployedModels": [
-                {"endpoint": _name(endpoint, "endpoints", endpoint["id"]), "deployedModelId": deployed["id"]}
+                {"endpoint": resource_name(endpoint, "endpoints", endpoint["id"]), "deployedModelId": deployed["id"]}
                 for endpoint, deployed in self._deployments(record)
             ],
             "checkpoints": [
@@ -235,12 +231,12 @@ class Registry:
             if record["location"] == found["location"]
             and matches(terms, item := self._model_json(record), _MODEL_FILTERS)
         ]
-        return _page(request, "models", items)
+        return listed(request, "models", items)
 
     def _list_versions(self, request: Request, found: Mapping[str, str]) -> Response:
         self._model(found["id"], found["location"])
         items = [self._model_json(record) for record in self._versions(found["id"].partition("@")[0])]
-        return _page(request, "models", items)
+        return listed(request, "models", items)
 
     def _get_model(self, _request: Request, found: Mapping[str, str]) -> Response:
         return json_response(self._model_json(self._model(found["id"], found["location"])))
@@ -264,19 +260,19 @@ class Registry:
             doomed = [record] if "@" in found["id"] else self._versions(record["id"])
             for version in doomed:
                 if places := self._deployments(version):
-                    names = ", ".join(_name(endpoint, "endpoints", endpoint["id"]) for endpoint, _ in places)
-                    name = f"{_name(record, 'models', record['id'])}@{version['version']}"
+                    names = ", ".join(resource_name(endpoint, "endpoints", endpoint["id"]) for endpoint, _ in places)
+                    name = f"{resource_name(record, 'models', record['id'])}@{version['version']}"
                     message = f"The Model {name} is deployed to the endpoints {names}. Undeploy it before deleting it."
                     raise ApiError(400, message, "FAILED_PRECONDITION")
             for version in doomed:
                 self._state.models.delete(f"{version['id']}@{version['version']}")
                 for checkpoint in version["checkpoints"]:
                     self.weights_path(version["job"], checkpoint["checkpointId"]).unlink(missing_ok=True)
-        return self._operation(found, f"models/{record['id']}", "DeleteOperationMetadata", "Empty")
+        return self._operations.done(found, f"models/{record['id']}", "DeleteOperationMetadata", "Empty")
 
     def _list_published(self, request: Request, _found: Mapping[str, str]) -> Response:
         items = [_published(name) for name in PUBLISHED]
-        return _page(request, "publisherModels", items)
+        return listed(request, "publisherModels", items)
 
     def _get_published(self, _request: Request, found: Mapping[str, str]) -> Response:
         name = found["id"].partition("@")[0]
@@ -296,7 +292,7 @@ class Registry:
     def _endpoint_json(self, record: Record) -> Record:
         deployed = [{**item, "model": self._model_name(record, item["model"])} for item in record["deployedModels"]]
         return {
-            "name": _name(record, "endpoints", record["id"]),
+            "name": resource_name(record, "endpoints", record["id"]),
             "displayName": record["displayName"],
             "labels": record["labels"],
             **({"deployedModels": deployed} if deployed else {}),
@@ -307,7 +303,7 @@ class Registry:
 
     def _model_name(self, endpoint: Record, model: str) -> str:
         versions = self._versions(model)
-        return _name(versions[-1] if versions else endpoint, "models", model)
+        return resource_name(versions[-1] if versions else endpoint, "models", model)
 
     def _list_endpoints(self, request: Request, found: Mapping[str, str]) -> Response:
         terms = [term for text in request.many("filter") for term in parse_filter(text)]
@@ -317,7 +313,7 @@ class Registry:
             if record["location"] == found["location"]
             and matches(terms, item := self._endpoint_json(record), _ENDPOINT_FILTERS)
         ]
-        return _page(request, "endpoints", items)
+        return listed(request, "endpoints", items)
 
     def _get_endpoint(self, _request: Request, found: Mapping[str, str]) -> Response:
         return json_response(self._endpoint_json(self._endpoint(found["id"], found["location"])))
@@ -336,7 +332,7 @@ class Registry:
         }
         self._state.endpoints.put(record["id"], record)
         path, made = f"endpoints/{record['id']}", self._endpoint_json(record)
-        return self._operation(found, path, "CreateEndpointOperationMetadata", "Endpoint", made)
+        return self._operations.done(found, path, "CreateEndpointOperationMetadata", "Endpoint", made)
 
     def _patch_endpoint(self, request: Request, found: Mapping[str, str]) -> Response:
         body = request.json()
@@ -350,11 +346,11 @@ class Registry:
         with self._state.lock:
             record = self._endpoint(found["id"], found["location"])
             if record["deployedModels"]:
-                name = _name(record, "endpoints", record["id"])
+                name = resource_name(record, "endpoints", record["id"])
                 message = f"Endpoint {name} has deployed or being-deployed DeployedModels; undeploy them first."
                 raise ApiError(400, message, "FAILED_PRECONDITION")
             self._state.endpoints.delete(record["id"])
-        return self._operation(found, f"endpoints/{record['id']}", "DeleteOperationMetadata", "Empty")
+        return self._operations.done(found, f"endpoints/{record['id']}", "DeleteOperationMetadata", "Empty")
 
     def _undeploy(self, request: Request, found: Mapping[str, str]) -> Response:
         wanted = str(request.json().get("deployedModelId") or "")
@@ -366,7 +362,7 @@ class Registry:
                 raise ApiError(400, f"DeployedModel {wanted!r} is not deployed to this endpoint; it has {known}.")
             self._state.endpoints.update(record["id"], deployedModels=kept, updateTime=timestamp())
         path = f"endpoints/{record['id']}"
-        return self._operation(found, path, "UndeployModelOperationMetadata", "UndeployModelResponse")
+        return self._operations.done(found, path, "UndeployModelOperationMetadata", "UndeployModelResponse")
 
     def _deploy(self, request: Request, found: Mapping[str, str]) -> Response:
         asked = request.json().get("deployedModel") or {}
@@ -387,56 +383,13 @@ class Registry:
             }
             changed = [*record["deployedModels"], deployed]
             self._state.endpoints.update(record["id"], deployedModels=changed, updateTime=now)
-        answer = {"deployedModel": {**deployed, "model": _name(model, "models", model["id"])}}
+        answer = {"deployedModel": {**deployed, "model": resource_name(model, "models", model["id"])}}
         path = f"endpoints/{record['id']}"
-        return self._operation(found, path, "DeployModelOperationMetadata", "DeployModelResponse", answer)
-
-    # --- operations --------------------------------------------------------------------------------------------
-
-    def _operation(
-        self, found: Mapping[str, str], path: str, metadata: str, response: str, value: Mapping[str, Any] | None = None
-    ) -> Response:
-        """An operation that is done at once; the types of its parts are filled in when it is read."""
-        now = timestamp()
-        record: Record = {
-            "id": numeric_id("operation", path, now),
-            "project": project_number(found["project"]),
-            "location": found["location"],
-            "path": path,
-            "metadata": metadata,
-            "response": response,
-            "value": dict(value or {}),
-            "createTime": now,
-        }
-        self._state.operations.put(record["id"], record)
-        return json_response(_operation_json(record, found["version"]))
-
-    def _get_operation(self, _request: Request, found: Mapping[str, str]) -> Response:
-        record = self._state.operations.get(found["id"])
-        if record is None or record["location"] != found["location"]:
-            raise ApiError(404, f"Operation {found['id']} not found.")
-        return json_response(_operation_json(record, found["version"]))
-
-    def _list_operations(self, request: Request, found: Mapping[str, str]) -> Response:
-        items = [
-            _operation_json(record, found["version"])
-            for record in self._state.operations.values()
-            if record["location"] == found["location"]
-        ]
-        return _page(request, "operations", items)
-
-
-def _name(record: Mapping[str, Any], kind: str, identity: str) -> str:
-    return f"projects/{record['project']}/locations/{record['location']}/{kind}/{identity}"
+        return self._operations.done(found, path, "DeployModelOperationMetadata", "DeployModelResponse", answer)
 
 
 def _published(name: str) -> Record:
     return {"name": f"publishers/google/models/{name}", "versionId": "default", "launchStage": "GA"}
-
-
-def _page(request: Request, key: str, items: list[Record]) -> Response:
-    chosen, token = page(request, items, lambda item: f"{item.get('createTime', '')}|{item['name']}")
-    return json_response({**({key: chosen} if chosen else {}), **({"nextPageToken": token} if token else {})})
 
 
 def _changes(request: Request, body: Mapping[str, Any], allowed: tuple[str, ...]) -> Record:
@@ -448,18 +401,3 @@ def _changes(request: Request, body: Mapping[str, Any], allowed: tuple[str, ...]
     if "defaultCheckpointId" in changes:
         changes["defaultCheckpointId"] = str(changes["defaultCheckpointId"])
     return changes
-
-
-def _operation_json(record: Record, version: str) -> Record:
-    package = f"google.cloud.aiplatform.{'v1' if version == 'v1' else 'v1beta1'}"
-    response = "google.protobuf.Empty" if record["response"] == "Empty" else f"{package}.{record['response']}"
-    times = {"createTime": record["createTime"], "updateTime": record["createTime"]}
-    return {
-        "name": _name(record, record["path"] + "/operations", record["id"]),
-        "metadata": {
-            "@type": f"type.googleapis.com/{package}.{record['metadata']}",
-            "genericMetadata": times,
-        },
-        "done": True,
-        "response": {"@type": f"type.googleapis.com/{response}", **record["value"]},
-    }

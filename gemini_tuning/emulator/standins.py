@@ -238,13 +238,18 @@ def paraphrases(text: str, count: int) -> list[str]:
     for index in range(count):
         if not text.strip() or _hash(text, index, "unchanged") % UNCHANGED == 0:
             made.append(text)
-        elif _hash(text, index, "clipped") % CLIPPED == 0 and len(lexical.tokens(text)) > 8:
-            pieces = lexical.tokens(text)
-            made.append(lexical.decode(pieces[: len(pieces) // 2]).strip())
+        elif _hash(text, index, "clipped") % CLIPPED == 0 and _half(text).casefold() not in used:
+            made.append(_half(text))
         else:
             made.append(_rewrite(text, index, used))
-        used.add(made[-1].casefold())
+        used.add(made[-1].strip().casefold())
     return made
+
+
+def _half(text: str) -> str:
+    """The first half of the text's tokens, or all of a short text."""
+    pieces = lexical.tokens(text)
+    return lexical.decode(pieces[: len(pieces) // 2]).strip() if len(pieces) > 8 else text.strip()
 
 
 _KEPT = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|《[^》\n]*》|(?<!\w)'[^'\n]+'(?!\w)|\{[^{}\n]*\}|https?://\S+"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import json
 import os
 import re
 import threading
@@ -20,6 +19,20 @@ from typing import Any
 from urllib.parse import quote
 
 from .crc32c import crc32c_base64
+from .gcs_json import (
+    bucket_resource,
+    check_conditions,
+    check_request,
+    conditions_of,
+    etag,
+    gcs_error,
+    missing,
+    multipart,
+    not_modified,
+    object_resource,
+    only_fields,
+    plain_json,
+)
 from .state import Record, State
 from .wire import ApiError, Request, Response, Route, json_response, timestamp
 
@@ -35,7 +48,6 @@ _WRITABLE = (
     "metadata",
     "storageClass",
 )
-_INTERNAL = frozenset({"blob"})
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
@@ -82,20 +94,20 @@ class Storage:
 
     def _list_buckets(self, request: Request, _found: Mapping[str, str]) -> Response:
         names = sorted({record["bucket"] for record in self._state.objects.values()})
-        return json_response({"kind": "storage#buckets", "items": [_bucket(request, name) for name in names]})
+        return json_response({"kind": "storage#buckets", "items": [bucket_resource(request, name) for name in names]})
 
     def _create_bucket(self, request: Request, _found: Mapping[str, str]) -> Response:
-        name = _plain_json(request).get("name")
+        name = plain_json(request).get("name")
         if not isinstance(name, str) or not name:
-            raise _gcs_error(400, "Required parameter: name", "required")
-        return json_response(_bucket(request, name))
+            raise gcs_error(400, "Required parameter: name", "required")
+        return json_response(bucket_resource(request, name))
 
     def _get_bucket(self, request: Request, found: Mapping[str, str]) -> Response:
-        return json_response(_only(request, _bucket(request, found["bucket"])))
+        return json_response(only_fields(request, bucket_resource(request, found["bucket"])))
 
     def _delete_bucket(self, _request: Request, found: Mapping[str, str]) -> Response:
         if any(record["bucket"] == found["bucket"] for record in self._state.objects.values()):
-            raise _gcs_error(409, "The bucket you tried to delete is not empty.", "conflict")
+            raise gcs_error(409, "The bucket you tried to delete is not empty.", "conflict")
         return Response(204)
 
     # --- objects -----------------------------------------------------------------------------------------------
@@ -108,7 +120,7 @@ class Storage:
             try:
                 after = base64.urlsafe_b64decode(token.encode()).decode()
             except ValueError:
-                raise _gcs_error(400, "Invalid page token.", "invalid") from None
+                raise gcs_error(400, "Invalid page token.", "invalid") from None
         start, end = request.one("startOffset"), request.one("endOffset")
         here = {
             record["name"]: record
@@ -125,7 +137,7 @@ class Storage:
         names = [name for name in sorted(entries, key=lambda name: name.encode()) if name.encode() > after.encode()]
         chosen = names[:most]
         answer: dict[str, Any] = {"kind": "storage#objects"}
-        if items := [_resource(request, record) for name in chosen if (record := entries[name]) is not None]:
+        if items := [object_resource(request, record) for name in chosen if (record := entries[name]) is not None]:
             answer["items"] = items
         if prefixes := [name for name in chosen if entries[name] is None]:
             answer["prefixes"] = prefixes
@@ -137,7 +149,7 @@ class Storage:
         if request.one("alt") == "media":
             return self._download(request, found)
         record = self._find(request, found["bucket"], found["name"])
-        return _not_modified(request, record) or json_response(_only(request, _resource(request, record)))
+        return not_modified(request, record) or json_response(only_fields(request, object_resource(request, record)))
 
     def _download(self, request: Request, found: Mapping[str, str]) -> Response:
         with self._lock:
@@ -147,7 +159,7 @@ class Storage:
                 if error.code != 404:
                     raise
                 return Response(404, error.message.encode(), {"Content-Type": "text/html; charset=UTF-8"})
-            if unchanged := _not_modified(request, record):
+            if unchanged := not_modified(request, record):
                 return unchanged
             content = self._blob(record).read_bytes()
         headers = {
@@ -178,7 +190,7 @@ class Storage:
         return Response(206, content[first : last + 1], headers)
 
     def _patch(self, request: Request, found: Mapping[str, str]) -> Response:
-        body = _plain_json(request)
+        body = plain_json(request)
         with self._lock:
             record = self._find(request, found["bucket"], found["name"])
             changed = {**record, **{key: body[key] for key in _WRITABLE if body.get(key) is not None}}
@@ -191,10 +203,10 @@ class Storage:
                 ]
                 changed["metadata"] = {key: value for key, value in merged.items() if value is not None}
             changed["metageneration"] = str(int(record["metageneration"]) + 1)
-            changed["etag"] = _etag(changed)
+            changed["etag"] = etag(changed)
             changed["updated"] = timestamp()
             self._state.objects.put(_key(found["bucket"], found["name"]), changed)
-        return json_response(_resource(request, changed))
+        return json_response(object_resource(request, changed))
 
     def _delete(self, request: Request, found: Mapping[str, str]) -> Response:
         with self._lock:
@@ -204,18 +216,18 @@ class Storage:
         return Response(204)
 
     def _copy(self, request: Request, found: Mapping[str, str]) -> Response:
-        body = _plain_json(request)
+        body = plain_json(request)
         with self._lock:
             source = self._state.objects.get(_key(found["bucket"], found["name"]))
             wanted = request.one("sourceGeneration")
             if source is None or (wanted and wanted != source["generation"]):
-                raise _missing(found["bucket"], found["name"])
-            _check(request, source, prefix="ifSource")
+                raise missing(found["bucket"], found["name"])
+            check_request(request, source, prefix="ifSource")
             content = self._blob(source).read_bytes()
             kept = {key: source[key] for key in _WRITABLE if key in source}
             fields = {**kept, **{key: body[key] for key in _WRITABLE if key in body}}
-            record = self._write(request, found["to_bucket"], found["to_name"], content, fields, _conditions(request))
-        resource = _resource(request, record)
+            record = self._write(request, found["to_bucket"], found["to_name"], content, fields, conditions_of(request))
+        resource = object_resource(request, record)
         if "/copyTo/" in request.path:
             return json_response(resource)
         size = record["size"]
@@ -228,28 +240,28 @@ class Storage:
         bucket = found["bucket"]
         match request.one("uploadType"):
             case "multipart":
-                fields, kind, content = _multipart(request)
+                fields, kind, content = multipart(request)
                 fields.setdefault("contentType", kind)
                 name = fields.get("name") or request.one("name")
-                record = self._write(request, bucket, name, content, fields, _conditions(request))
-                return json_response(_resource(request, record))
+                record = self._write(request, bucket, name, content, fields, conditions_of(request))
+                return json_response(object_resource(request, record))
             case "media":
                 fields = {"contentType": request.headers.get("content-type", "application/octet-stream")}
                 name = request.one("name")
-                record = self._write(request, bucket, name, request.body, fields, _conditions(request))
-                return json_response(_resource(request, record))
+                record = self._write(request, bucket, name, request.body, fields, conditions_of(request))
+                return json_response(object_resource(request, record))
             case "resumable":
                 return self._start_upload(request, bucket)
-        raise _gcs_error(400, f"Unknown uploadType: {request.one('uploadType')!r}", "invalid")
+        raise gcs_error(400, f"Unknown uploadType: {request.one('uploadType')!r}", "invalid")
 
     def _start_upload(self, request: Request, bucket: str) -> Response:
-        fields = _plain_json(request)
+        fields = plain_json(request)
         name = fields.get("name") or request.one("name")
         if not name:
-            raise _gcs_error(400, "Required parameter: name", "required")
+            raise gcs_error(400, "Required parameter: name", "required")
         fields.setdefault("contentType", request.headers.get("x-upload-content-type", "application/octet-stream"))
-        conditions = _conditions(request)
-        _check_conditions(conditions, self._state.objects.get(_key(bucket, name)))
+        conditions = conditions_of(request)
+        check_conditions(conditions, self._state.objects.get(_key(bucket, name)))
         upload = uuid.uuid4().hex
         session = {"bucket": bucket, "name": name, "fields": fields, "conditions": conditions, "done": None}
         self._part(upload).write_bytes(b"")
@@ -263,7 +275,7 @@ class Storage:
         with self._lock:
             session = self._state.uploads.get(upload)
             if session is None:
-                raise _gcs_error(404, f"No such upload: {upload}", "notFound")
+                raise gcs_error(404, f"No such upload: {upload}", "notFound")
             if session["done"]:  # the reply to the last chunk was lost and the client asks again
                 return json_response({**session["done"]})
             part = self._part(upload)
@@ -271,7 +283,7 @@ class Storage:
             total, offset = self._place(request, have)
             if offset is not None:
                 if offset > have:
-                    raise _gcs_error(400, f"Invalid offset {offset}: {have} bytes are here.", "invalid")
+                    raise gcs_error(400, f"Invalid offset {offset}: {have} bytes are here.", "invalid")
                 with part.open("ab") as file:
                     file.write(request.body[have - offset :])
                 have = part.stat().st_size
@@ -291,7 +303,7 @@ class Storage:
                 self._state.uploads.delete(upload)
                 part.unlink(missing_ok=True)
                 raise
-            resource = _resource(request, record)
+            resource = object_resource(request, record)
             self._state.uploads.put(upload, {**session, "done": resource})
             part.unlink(missing_ok=True)
         return json_response(resource)
@@ -303,7 +315,7 @@ class Storage:
             return have + len(request.body), have
         found = _CONTENT_RANGE.fullmatch(header.strip())
         if found is None:
-            raise _gcs_error(400, f"Invalid Content-Range: {header!r}", "invalid")
+            raise gcs_error(400, f"Invalid Content-Range: {header!r}", "invalid")
         total = None if found[3] == "*" else int(found[3])
         return total, None if found[1] is None else int(found[1])
 
@@ -314,7 +326,7 @@ class Storage:
 
     def _part(self, upload: str) -> Path:
         if not re.fullmatch(r"[0-9a-f]{32}", upload):
-            raise _gcs_error(404, f"No such upload: {upload}", "notFound")
+            raise gcs_error(404, f"No such upload: {upload}", "notFound")
         return self._state.folder("parts") / upload
 
     # --- records -----------------------------------------------------------------------------------------------
@@ -323,8 +335,8 @@ class Storage:
         record = self._state.objects.get(_key(bucket, name))
         wanted = request.one("generation")
         if record is None or (wanted and wanted != record["generation"]):
-            raise _missing(bucket, name)
-        _check(request, record)
+            raise missing(bucket, name)
+        check_request(request, record)
         return record
 
     def _write(
@@ -338,12 +350,12 @@ class Storage:
     ) -> Record:
         """Store an object: bytes first, then the record that makes them visible."""
         if not name:
-            raise _gcs_error(400, "Required parameter: name", "required")
+            raise gcs_error(400, "Required parameter: name", "required")
         sums = {"crc32c": crc32c_base64(content), "md5Hash": base64.b64encode(hashlib.md5(content).digest()).decode()}
         for key, label in (("crc32c", "CRC32C"), ("md5Hash", "MD5 hash")):
             if fields.get(key) and fields[key] != sums[key]:
                 message = f'Provided {label} "{fields[key]}" doesn\'t match calculated {label} "{sums[key]}".'
-                raise _gcs_error(400, message, "invalid")
+                raise gcs_error(400, message, "invalid")
         key, blob = _key(bucket, name), uuid.uuid4().hex
         path = self._state.folder("blobs", blob) / blob
         path.with_name(f".{blob}.tmp").write_bytes(content)
@@ -351,7 +363,7 @@ class Storage:
         with self._lock:
             old = self._state.objects.get(key)
             try:
-                _check_conditions(conditions, old)
+                check_conditions(conditions, old)
             except ApiError:
                 path.unlink(missing_ok=True)
                 raise
@@ -369,7 +381,7 @@ class Storage:
                 "updated": now,
                 "blob": blob,
             }
-            record["etag"] = _etag(record)
+            record["etag"] = etag(record)
             self._state.objects.put(key, record)
             if old is not None:
                 self._forget(old)
@@ -398,143 +410,5 @@ class Storage:
                 path.unlink(missing_ok=True)
 
 
-# --- the shapes ------------------------------------------------------------------------------------------------
-
-
 def _key(bucket: str, name: str) -> str:
     return hashlib.sha256(f"{bucket}\0{name}".encode()).hexdigest()
-
-
-def _etag(record: Record) -> str:
-    text = f"{record['generation']}/{record['metageneration']}"
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()[:9]).decode()
-
-
-def _bucket(request: Request, name: str) -> Record:
-    return {
-        "kind": "storage#bucket",
-        "id": name,
-        "name": name,
-        "selfLink": f"{request.base}/storage/v1/b/{quote(name)}",
-        "projectNumber": "123456789012",
-        "location": "US-CENTRAL1",
-        "locationType": "region",
-        "storageClass": "STANDARD",
-        "metageneration": "1",
-        "timeCreated": "2026-01-01T00:00:00.000Z",
-        "updated": "2026-01-01T00:00:00.000Z",
-    }
-
-
-def _resource(request: Request, record: Record) -> Record:
-    where = f"b/{quote(record['bucket'], safe='')}/o/{quote(record['name'], safe='')}"
-    generation = record["generation"]
-    return {
-        "kind": "storage#object",
-        "id": f"{record['bucket']}/{record['name']}/{generation}",
-        "selfLink": f"{request.base}/storage/v1/{where}",
-        "mediaLink": f"{request.base}/download/storage/v1/{where}?generation={generation}&alt=media",
-        **{key: value for key, value in record.items() if key not in _INTERNAL},
-    }
-
-
-def _only(request: Request, resource: Record) -> Record:
-    """The resource cut to `fields=a,b`; nested selectors are answered in full."""
-    wanted = request.one("fields")
-    if not wanted or re.search(r"[(*/]", wanted):
-        return resource
-    return {key: value for key, value in resource.items() if key in wanted.split(",")}
-
-
-def _plain_json(request: Request) -> Record:
-    if not request.body.strip():
-        return {}
-    try:
-        body = json.loads(request.body)
-    except ValueError:
-        raise _gcs_error(400, "Parse Error", "parseError") from None
-    return dict(body) if isinstance(body, dict) else {}
-
-
-def _multipart(request: Request) -> tuple[Record, str, bytes]:
-    """The metadata, the content type and the content of a multipart/related body."""
-    found = re.search(r'boundary="?([^";]+)"?', request.headers.get("content-type", ""))
-    if found is None:
-        raise _gcs_error(400, "Malformed multipart body: no boundary.", "badContent")
-    mark = b"--" + found[1].encode()
-    first = request.body.find(mark)
-    second = request.body.find(b"\r\n" + mark, first + 1)
-    end = request.body.rfind(b"\r\n" + mark + b"--")
-    if min(first, second) < 0 or end <= second:
-        raise _gcs_error(400, "Malformed multipart body.", "badContent")
-    head = request.body[first:second].partition(b"\r\n\r\n")[2]
-    part = request.body[second + 2 + len(mark) : end]
-    headers, _, content = part.partition(b"\r\n\r\n")
-    kind = re.search(rb"(?i)content-type:\s*([^\r\n]+)", headers)
-    try:
-        fields = json.loads(head)
-    except ValueError:
-        raise _gcs_error(400, "Metadata part is not valid JSON.", "parseError") from None
-    return dict(fields), kind[1].decode().strip() if kind else "application/octet-stream", content
-
-
-# --- preconditions ---------------------------------------------------------------------------------------------
-
-
-def _conditions(request: Request) -> dict[str, str]:
-    names = (f"if{kind}{how}" for kind in ("Generation", "Metageneration") for how in ("Match", "NotMatch"))
-    return {name: value for name in names if (value := request.one(name))}
-
-
-def _check_conditions(conditions: Mapping[str, str], record: Record | None) -> None:
-    """412 unless the preconditions hold; generation 0 stands for "does not exist"."""
-    generation = record["generation"] if record else "0"
-    metageneration = record["metageneration"] if record else "0"
-    for name, wanted in conditions.items():
-        found = metageneration if "Metageneration" in name else generation
-        if (found == wanted) == name.endswith("NotMatch"):
-            raise _PreconditionError()
-
-
-def _check(request: Request, record: Record, prefix: str = "if") -> None:
-    """412 for the conditions of a request on something that exists; the NotMatch ones of a read give 304 instead."""
-    for kind, field in (("Generation", "generation"), ("Metageneration", "metageneration")):
-        wanted = request.one(f"{prefix}{kind}Match")
-        if wanted and wanted != record[field]:
-            raise _PreconditionError()
-        wanted = request.one(f"{prefix}{kind}NotMatch")
-        if wanted and wanted == record[field] and request.method != "GET":
-            raise _PreconditionError()
-
-
-def _not_modified(request: Request, record: Record) -> Response | None:
-    for kind, field in (("Generation", "generation"), ("Metageneration", "metageneration")):
-        if request.one(f"if{kind}NotMatch") == record[field]:
-            return Response(304, b"", {"ETag": f'"{record["etag"]}"'})
-    return None
-
-
-class _GcsError(ApiError):
-    """Cloud Storage's older error shape, with a list of errors and a reason."""
-
-    def __init__(self, code: int, message: str, reason: str, **where: str) -> None:
-        super().__init__(code, message)
-        self._detail = {"message": message, "domain": "global", "reason": reason, **where}
-
-    def response(self) -> Response:
-        error = {"code": self.code, "message": self.message, "errors": [self._detail]}
-        return json_response({"error": error}, self.code)
-
-
-class _PreconditionError(_GcsError):
-    def __init__(self) -> None:
-        message = "At least one of the pre-conditions you specified did not hold."
-        super().__init__(412, message, "conditionNotMet", locationType="header", location="If-Match")
-
-
-def _gcs_error(code: int, message: str, reason: str) -> ApiError:
-    return _GcsError(code, message, reason)
-
-
-def _missing(bucket: str, name: str) -> ApiError:
-    return _GcsError(404, f"No such object: {bucket}/{name}", "notFound")

@@ -57,8 +57,10 @@ _STATUS_NAMES = {
     504: "DEADLINE_EXCEEDED",
 }
 
-# Keys whose values are the user's own maps: their keys are data, not field names.
-_FREE_MAPS = frozenset({"labels", "properties", "args", "response", "defs", "$defs", "metadata", "trafficSplit"})
+# Keys whose values are the user's own: what is below them is data, not field names. In a schema's maps only the
+# first keys are (the names of properties).
+_FREE = frozenset({"labels", "args", "response", "metadata", "trafficSplit", "references"})
+_SCHEMA_MAPS = frozenset({"properties", "defs", "$defs"})
 
 
 class ApiError(Exception):
@@ -173,20 +175,18 @@ def json_response(value: object, status: int = 200, headers: Mapping[str, str] |
 def camelize(value: Any) -> Any:
     """The value with snake_case keys turned into camelCase, leaving the user's own maps (labels ...) alone."""
     if isinstance(value, dict):
-        return {
-            (new := _camel(str(key))): (_inside(item) if new in _FREE_MAPS else camelize(item))
-            for key, item in value.items()
-        }
+        return {(new := _camel(str(key))): _below(new, item) for key, item in value.items()}
     if isinstance(value, list):
         return [camelize(item) for item in value]
     return value
 
 
-def _inside(value: Any) -> Any:
-    """A free map keeps its keys; the schemas below `properties` are messages again."""
-    if isinstance(value, dict):
-        return {key: (camelize(item) if isinstance(item, dict) else item) for key, item in value.items()}
-    return value
+def _below(key: str, value: Any) -> Any:
+    if key in _FREE:
+        return value
+    if key in _SCHEMA_MAPS and isinstance(value, dict):
+        return {name: camelize(item) for name, item in value.items()}
+    return camelize(value)
 
 
 def _camel(key: str) -> str:

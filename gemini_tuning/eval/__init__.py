@@ -1,10 +1,10 @@
 """Evaluation: metrics, a model as judge, reports with intervals, paired comparisons with a verdict.
 
-    from gemini_tuning.eval import Accuracy, Judge, MacroF1, compare, evaluate
+from gemini_tuning.eval import Accuracy, Judge, MacroF1, compare, evaluate
 
-    before = evaluate(dataset, [Accuracy(), MacroF1()], base_caller)
-    after = evaluate(dataset, [Accuracy(), MacroF1()], tuned_caller)
-    compare(before, after, margin=0.02).verdict
+before = evaluate(dataset, [Accuracy(), MacroF1()], base_caller)
+after = evaluate(dataset, [Accuracy(), MacroF1()], tuned_caller)
+compare(before, after, margin=0.02).verdict
 """
 
 from __future__ import annotations

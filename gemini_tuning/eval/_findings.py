@@ -22,7 +22,11 @@ def _where(rows: Iterable[EvalRow | Failure]) -> tuple[Location, ...]:
 
 
 def find(
-    *, model: str, infos: Sequence[MetricInfo], rows: Sequence[EvalRow], failures: Sequence[Failure],
+    *,
+    model: str,
+    infos: Sequence[MetricInfo],
+    rows: Sequence[EvalRow],
+    failures: Sequence[Failure],
     scores: Mapping[str, Score],
 ) -> tuple[Finding, ...]:
     """All findings of one evaluation, the most important first."""
@@ -47,10 +51,13 @@ def _lost(rows: Sequence[EvalRow], failures: Sequence[Failure]) -> list[Finding]
     kinds = sorted({each.status or each.code for each in lost})
     return [
         Finding(
-            code="eval-failures", severity="warning" if many else "note",
+            code="eval-failures",
+            severity="warning" if many else "note",
             message=f"{len(lost):,} of {asked:,} rows got no answer ({', '.join(kinds)}) and are outside every score.",
             hint="evaluate again: only the missing rows are sent." if many else "",
-            where=_where(lost), count=len(lost), details={"share": len(lost) / asked, "kinds": kinds},
+            where=_where(lost),
+            count=len(lost),
+            details={"share": len(lost) / asked, "kinds": kinds},
         )
     ]
 
@@ -61,11 +68,14 @@ def _metric_errors(failures: Sequence[Failure]) -> list[Finding]:
         broken = [each for each in failures if each.stage == "metric" and each.metric == name]
         found.append(
             Finding(
-                code="eval-metric-error", severity="warning",
+                code="eval-metric-error",
+                severity="warning",
                 message=f"the metric {name!r} failed on {len(broken):,} rows, first with {broken[0].code}: "
                 f"{broken[0].message}",
                 hint="these rows are outside its score; call the metric on one of them to see the error.",
-                where=_where(broken), count=len(broken), details={"metric": name},
+                where=_where(broken),
+                count=len(broken),
+                details={"metric": name},
             )
         )
     return found
@@ -90,9 +100,13 @@ def _unscored(
             continue
         found.append(
             Finding(
-                code="eval-unscored", severity=severity,  # type: ignore[arg-type]
-                message=message, hint="rows without a score are outside its n; they may be the hard ones.",
-                where=_where(without), count=len(without), details={"metric": info.name, "reasons": reasons},
+                code="eval-unscored",
+                severity=severity,  # type: ignore[arg-type]
+                message=message,
+                hint="rows without a score are outside its n; they may be the hard ones.",
+                where=_where(without),
+                count=len(without),
+                details={"metric": info.name, "reasons": reasons},
             )
         )
     return found
@@ -104,10 +118,12 @@ def _no_answer(rows: Sequence[EvalRow]) -> list[Finding]:
     if cut:
         found.append(
             Finding(
-                code="eval-truncated", severity="warning" if len(cut) / len(rows) > TOO_MANY else "note",
+                code="eval-truncated",
+                severity="warning" if len(cut) / len(rows) > TOO_MANY else "note",
                 message=f"{len(cut):,} of {len(rows):,} answers were cut at the token limit and scored as they are.",
                 hint="raise the output limit, or lower the model's thinking, which counts against it.",
-                where=_where(cut), count=len(cut),
+                where=_where(cut),
+                count=len(cut),
             )
         )
     empty = [row for row in rows if row.finish != "MAX_TOKENS" and not row.prediction.strip()]
@@ -115,18 +131,19 @@ def _no_answer(rows: Sequence[EvalRow]) -> list[Finding]:
         kinds = sorted({row.finish for row in empty})
         found.append(
             Finding(
-                code="eval-empty", severity="warning" if len(empty) / len(rows) > TOO_MANY else "note",
+                code="eval-empty",
+                severity="warning" if len(empty) / len(rows) > TOO_MANY else "note",
                 message=f"{len(empty):,} of {len(rows):,} answers are empty or blocked ({', '.join(kinds)}) and scored "
                 "as such: to a user that is an answer.",
-                where=_where(empty), count=len(empty), details={"finish": kinds},
+                where=_where(empty),
+                count=len(empty),
+                details={"finish": kinds},
             )
         )
     return found
 
 
-def _predictions(
-    infos: Sequence[MetricInfo], rows: Sequence[EvalRow], scores: Mapping[str, Score]
-) -> list[Finding]:
+def _predictions(infos: Sequence[MetricInfo], rows: Sequence[EvalRow], scores: Mapping[str, Score]) -> list[Finding]:
     labelled = next((info for info in infos if info.spec.get("kind") in ("Accuracy", "MacroF1")), None)
     pairs = [(row, normalise(row.prediction), normalise(row.reference)) for row in rows if row.reference is not None]
     if labelled is None or not pairs:
@@ -137,9 +154,11 @@ def _predictions(
         only = next(iter(told))
         found.append(
             Finding(
-                code="eval-constant", severity="warning",
+                code="eval-constant",
+                severity="warning",
                 message=f"all {len(pairs):,} answers are the same, {only[:60]!r}, for {len(labels):,} references.",
-                hint="look at project.preview(): does the prompt hold the input?", count=len(pairs),
+                hint="look at project.preview(): does the prompt hold the input?",
+                count=len(pairs),
             )
         )
     wrong = [(row, given, wanted) for row, given, wanted in pairs if given != wanted]
@@ -149,20 +168,26 @@ def _predictions(
         foreign = sum(given not in labels for _, given, _ in pairs)
         found.append(
             Finding(
-                code="eval-zero", severity="warning", message=f"{labelled.name} is 0: not one answer is right, and "
+                code="eval-zero",
+                severity="warning",
+                message=f"{labelled.name} is 0: not one answer is right, and "
                 f"{foreign:,} of {len(pairs):,} are no label of the references at all.",
                 hint="a base model cannot know label names that it was never told: list them in the system instruction "
                 "(.instruct(system=...)), so that the comparison is with a fair base.",
-                where=_where(row for row, _, _ in pairs), count=len(pairs), details={"foreign": foreign},
+                where=_where(row for row, _, _ in pairs),
+                count=len(pairs),
+                details={"foreign": foreign},
             )
         )
     if len(chatty) > len(wrong) / 2 and len(wrong) >= 3:
         found.append(
             Finding(
-                code="eval-format", severity="warning",
+                code="eval-format",
+                severity="warning",
                 message=f"{len(chatty):,} of {len(wrong):,} wrong answers contain the right one: it is the form.",
                 hint="ask for the label alone in the instruction, or judge the form apart with a metric of your own.",
-                where=_where(chatty), count=len(chatty),
+                where=_where(chatty),
+                count=len(chatty),
             )
         )
     return found
@@ -182,7 +207,8 @@ def _self_judging(model: str, infos: Sequence[MetricInfo]) -> list[Finding]:
         whose = "the very model that it judges" if info.model == model else f"of the family it judges ({family(model)})"
         found.append(
             Finding(
-                code="eval-self-judging", severity="note",
+                code="eval-self-judging",
+                severity="note",
                 message=f"{info.name}: {info.model} is {whose}; judges tend to prefer their own kind.",
                 hint="trust it for differences between two models of the same kind, or check it against people.",
                 details={"metric": info.name},

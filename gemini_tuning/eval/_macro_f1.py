@@ -118,8 +118,14 @@ def _acceleration(statistic: _Statistic, counts: Ints) -> float:
 
 
 def _interval(
-    truth: Ints, sides: Sequence[Ints], labels: int, bounds: tuple[float, float], resamples: int, seed: int,
-    confidence: float, verb: str,
+    truth: Ints,
+    sides: Sequence[Ints],
+    labels: int,
+    bounds: tuple[float, float],
+    resamples: int,
+    seed: int,
+    confidence: float,
+    verb: str,
 ) -> Score:
     check_resamples(verb, resamples)
     z = z_value(confidence, verb=verb)
@@ -137,7 +143,11 @@ def _interval(
 
 
 def macro_f1_interval(
-    predictions: Sequence[str], references: Sequence[str], *, resamples: int = 10_000, seed: int = 0,
+    predictions: Sequence[str],
+    references: Sequence[str],
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
     confidence: float = 0.95,
 ) -> Score:
     """Macro-F1 over the labels of the references, with a BCa bootstrap interval over rows.
@@ -155,7 +165,12 @@ def macro_f1_interval(
 
 
 def macro_f1_difference(
-    before: Sequence[str], after: Sequence[str], references: Sequence[str], *, resamples: int = 10_000, seed: int = 0,
+    before: Sequence[str],
+    after: Sequence[str],
+    references: Sequence[str],
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
     confidence: float = 0.95,
 ) -> Score:
     """Macro-F1 after minus before on the same rows, with a paired BCa bootstrap interval.
@@ -164,19 +179,15 @@ def macro_f1_difference(
     gives exactly the mirrored interval. Edge decisions as in `macro_f1_interval`.
     """
     labels, truth, (old, new) = encode(references, before, after)
-    mirrored = _mirrored(truth, old, new, len(labels))
-    sides = (new, old) if mirrored else (old, new)
+    # Any rule will do that depends on the set of rows alone and turns round when the sides are exchanged.
+    here, there = (
+        sorted(zip(truth.tolist(), one.tolist(), two.tolist(), strict=True)) for one, two in ((old, new), (new, old))
+    )
+    sides = (new, old) if here > there else (old, new)
     score = _interval(truth, sides, len(labels), (-1.0, 1.0), resamples, seed, confidence, "macro_f1_difference")
-    return -score if mirrored else score
-
-
-def _mirrored(truth: Ints, old: Ints, new: Ints, labels: int) -> bool:
-    first, second = macro_f1(truth, old, labels), macro_f1(truth, new, labels)
-    if abs(first - second) > 1e-12:
-        return first > second
-    # An equal score: any rule will do that depends on the set of rows alone and flips when the sides are exchanged.
-    here, there = (sorted(zip(truth.tolist(), side.tolist(), strict=True)) for side in (old, new))
-    return here > there
+    if here == there:
+        return score.symmetric()
+    return -score if here > there else score
 
 
 def macro_f1_swap(

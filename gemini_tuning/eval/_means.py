@@ -27,7 +27,10 @@ def as_row(verb: str, name: str, values: Sequence[float] | Floats) -> Floats:
         raise PlanError.bad_value(verb, name, row.shape, "a sequence of at least one number")
     if not np.isfinite(row).all():
         raise PlanError.bad_value(
-            verb, name, "a NaN or an infinity", "finite numbers",
+            verb,
+            name,
+            "a NaN or an infinity",
+            "finite numbers",
             hint="an unscored row is not a number: leave the pair out and count it.",
         )
     return row
@@ -91,8 +94,12 @@ def _resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
 
 
 def mean_interval(
-    values: Sequence[float] | Floats, *, bounds: tuple[float, float] | None = None, resamples: int = 10_000,
-    seed: int = 0, confidence: float = 0.95,
+    values: Sequence[float] | Floats,
+    *,
+    bounds: tuple[float, float] | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+    confidence: float = 0.95,
 ) -> Score:
     """The mean of graded scores with a BCa bootstrap interval over rows.
 
@@ -129,15 +136,23 @@ def _differences(verb: str, a: Sequence[float] | Floats, b: Sequence[float] | Fl
     before, after = as_row(verb, "a", a), as_row(verb, "b", b)
     if len(before) != len(after):
         raise PlanError.bad_value(
-            verb, "b", f"{len(after)} values", f"{len(before)} values, one for each of a",
+            verb,
+            "b",
+            f"{len(after)} values",
+            f"{len(before)} values, one for each of a",
             hint="pairs are rows that both sides answered, in the same order.",
         )
     return np.asarray(after - before)
 
 
 def paired_interval(
-    a: Sequence[float] | Floats, b: Sequence[float] | Floats, *, bounds: tuple[float, float] | None = None,
-    resamples: int = 10_000, seed: int = 0, confidence: float = 0.95,
+    a: Sequence[float] | Floats,
+    b: Sequence[float] | Floats,
+    *,
+    bounds: tuple[float, float] | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+    confidence: float = 0.95,
 ) -> Score:
     """The mean difference `b - a` over pairs, a before and b after, with a BCa bootstrap interval over pairs.
 
@@ -160,21 +175,15 @@ def paired_interval(
     low, high = bounds or seen
     reach = max(float(high - low), float(np.abs(difference).max()))
     # Resampling always in one direction makes `compare(a, b)` and `compare(b, a)` mirror images, not just nearly so.
-    mirrored = _points_down(difference)
-    score = mean_interval(
-        -difference if mirrored else difference, bounds=(-reach, reach), resamples=resamples, seed=seed,
-        confidence=confidence,
-    )
-    return -score if mirrored else score
-
-
-def _points_down(difference: Floats) -> bool:
-    """One of d and -d, always the same: the one with the lower mean, on a tie the lower in sorted order."""
     up, down = np.sort(difference), np.sort(-difference)
-    if up.sum() != down.sum():
-        return bool(up.sum() < down.sum())
     unequal = np.flatnonzero(up != down)
-    return bool(len(unequal) and up[unequal[0]] < down[unequal[0]])
+    mirrored = bool(len(unequal) and up[unequal[0]] < down[unequal[0]])
+    score = mean_interval(
+        down if mirrored else up, bounds=(-reach, reach), resamples=resamples, seed=seed, confidence=confidence
+    )
+    if not len(unequal):
+        return score.symmetric()
+    return -score if mirrored else score
 
 
 def sign_flip(
@@ -199,7 +208,7 @@ def sign_flip(
     observed = abs(float(difference.sum()))
     steps = sizes / sizes.min()
     whole = np.rint(steps)
-    if np.abs(steps - whole).max() < 1e-9 * steps.max():
+    if steps.max() < 1e5 and np.abs(steps - whole).max() < 1e-9 * steps.max():
         exact = _flip_lattice(whole.astype(np.int64), round(observed / float(sizes.min())))
         if exact is not None:
             return exact

@@ -72,7 +72,9 @@ class Sample:
                 return tuple(None if row is None else labels_of(info, [row.prediction])[0] for row in rows)
 
             return cls(
-                info, labels([item.before for item in known]), labels([item.after for item in known]),
+                info,
+                labels([item.before for item in known]),
+                labels([item.after for item in known]),
                 tuple(labels_of(info, [item.reference or "" for item in known])),
             )
         scorable = [item for item in items if info.kind == "judge" or item.reference is not None]
@@ -101,7 +103,9 @@ class Sample:
         """The pairs alone."""
         keep = [at for at in range(len(self.before)) if self.before[at] is not None and self.after[at] is not None]
         return Sample(
-            self.info, tuple(self.before[at] for at in keep), tuple(self.after[at] for at in keep),
+            self.info,
+            tuple(self.before[at] for at in keep),
+            tuple(self.after[at] for at in keep),
             tuple(self.references[at] for at in keep) if self.references else (),
         )
 

@@ -132,10 +132,19 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         """One flat row for each metric."""
         return [
             {
-                "metric": each.name, "before": each.before.value, "after": each.after.value,
-                "difference": each.difference.value, "low": each.difference.low, "high": each.difference.high,
-                "n": each.difference.n, "p_value": each.p_value, "p_adjusted": each.p_adjusted, "test": each.test,
-                "margin": each.margin, "lost": each.lost, "verdict": each.verdict,
+                "metric": each.name,
+                "before": each.before.value,
+                "after": each.after.value,
+                "difference": each.difference.value,
+                "low": each.difference.low,
+                "high": each.difference.high,
+                "n": each.difference.n,
+                "p_value": each.p_value,
+                "p_adjusted": each.p_adjusted,
+                "test": each.test,
+                "margin": each.margin,
+                "lost": each.lost,
+                "verdict": each.verdict,
             }
             for each in self.metrics.values()
         ]
@@ -153,16 +162,22 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         head = ("metric", "before", "after", "difference", "95 % interval", "p (Holm)", "verdict")
         return head, [
             (
-                each.name, f"{each.before.value:.3f}", f"{each.after.value:.3f}", f"{each.difference.value:+.3f}",
+                each.name,
+                f"{each.before.value:.3f}",
+                f"{each.after.value:.3f}",
+                f"{each.difference.value:+.3f}",
                 f"[{each.difference.low:.3f}, {each.difference.high:.3f}]",
-                "< 0.001" if each.p_adjusted < 0.001 else f"{each.p_adjusted:.3f}", each.verdict,
+                "< 0.001" if each.p_adjusted < 0.001 else f"{each.p_adjusted:.3f}",
+                each.verdict,
             )
             for each in self.metrics.values()
         ]
 
     def _lines(self) -> list[str]:
-        needed = "" if self.needed_n is None else (
-            f"; {'the margin' if self.margin is not None else 'the difference seen'} needs {self.needed_n:,}"
+        needed = (
+            ""
+            if self.needed_n is None
+            else (f"; {'the margin' if self.margin is not None else 'the difference seen'} needs {self.needed_n:,}")
         )
         return [
             f"rows by {self.counted}: {self.wins:,} better, {self.losses:,} worse, {self.ties:,} equal",
@@ -249,22 +264,35 @@ def compare(before: EvalReport, after: EvalReport, *, margin: float | None = Non
     if n < FEW_PAIRS:
         findings.append(
             Finding(
-                code="compare-few", severity="warning",
+                code="compare-few",
+                severity="warning",
                 message=f"{n} pairs: intervals of so few rows are rough, and only large differences show.",
-                hint=f"evaluate at least {FEW_PAIRS} rows, better some hundreds.", count=n,
+                hint=f"evaluate at least {FEW_PAIRS} rows, better some hundreds.",
+                count=n,
             )
         )
     effect = (margin if margin is not None else abs(found[0].score.value)) / (
         1.0 if margin is not None and sample.bounds else pairs.reach
     )
     return Comparison(
-        before=before.model, after=after.model, simulated=after.simulated, on=after.on, fingerprint=after.fingerprint,
-        margin=margin, metrics=metrics, pairs=len(answered),
-        counted=counted, wins=len(won), losses=len(lost), ties=ties,
+        before=before.model,
+        after=after.model,
+        simulated=after.simulated,
+        on=after.on,
+        fingerprint=after.fingerprint,
+        margin=margin,
+        metrics=metrics,
+        pairs=len(answered),
+        counted=counted,
+        wins=len(won),
+        losses=len(lost),
+        ties=ties,
         verdict=overall([each.verdict for each in metrics.values()]),
         minimum_detectable=pairs.reach * minimum_detectable(n, discordant=found[0].variance),
         needed_n=needed_n(min(1.0, effect), discordant=found[0].variance) if effect > 0 else None,
-        findings=tuple(findings), won_rows=tuple(won), lost_rows=tuple(lost),
+        findings=tuple(findings),
+        won_rows=tuple(won),
+        lost_rows=tuple(lost),
     )
 
 
@@ -308,8 +336,10 @@ def _shared(before: EvalReport, after: EvalReport) -> tuple[list[MetricInfo], li
         if name in old and name in new and old[name].same == new[name].same:
             shared.append(new[name])
             continue
-        why = "was asked on one side only" if name not in old or name not in new else (
-            "is not the same on both sides (other arguments, another source or another judge)"
+        why = (
+            "was asked on one side only"
+            if name not in old or name not in new
+            else ("is not the same on both sides (other arguments, another source or another judge)")
         )
         findings.append(
             Finding(code="compare-metric", severity="note", message=f"{name} {why} and is not compared.", count=1)
@@ -322,13 +352,20 @@ def _shared(before: EvalReport, after: EvalReport) -> tuple[list[MetricInfo], li
 
 def _nothing(info: MetricInfo) -> Finding:
     return Finding(
-        code="compare-unscored", severity="warning", count=1,
+        code="compare-unscored",
+        severity="warning",
+        count=1,
         message=f"{info.name} scored no row on both sides and is not compared.",
     )
 
 
 def _one(
-    info: MetricInfo, sample: Sample, pairs: Sample, made: Difference, p: float, margin: float | None,
+    info: MetricInfo,
+    sample: Sample,
+    pairs: Sample,
+    made: Difference,
+    p: float,
+    margin: float | None,
     answered: Sequence[tuple[EvalRow, EvalRow]],
 ) -> tuple[MetricComparison, list[Finding]]:
     reach = margin * (pairs.reach if sample.bounds or info.kind == "macro_f1" else 1.0) if margin is not None else None
@@ -350,8 +387,17 @@ def _one(
     assert old is not None
     assert new is not None
     return MetricComparison(
-        name=info.name, before=old, after=new, difference=made.score, p_value=made.p, p_adjusted=p, test=made.test,
-        margin=reach, lost=sample.lost, worst_case=worst, verdict=verdict,
+        name=info.name,
+        before=old,
+        after=new,
+        difference=made.score,
+        p_value=made.p,
+        p_adjusted=p,
+        test=made.test,
+        margin=reach,
+        lost=sample.lost,
+        worst_case=worst,
+        verdict=verdict,
     ), findings
 
 
@@ -387,14 +433,18 @@ def _missing(
     sides = f"{sample.only_before_lost:,} before only, {sample.only_after_lost:,} after only"
     could = "" if worst is None else f"; they could put the difference anywhere in [{worst[0]:.3f}, {worst[1]:.3f}]"
     so = (
-        "; significantly more on one side, so there is no verdict" if differential
-        else "; the verdict holds for every way they could have come out" if holds
+        "; significantly more on one side, so there is no verdict"
+        if differential
+        else "; the verdict holds for every way they could have come out"
+        if holds
         else "; the verdict would not hold for every way they could have come out, so there is none"
     )
     return Finding(
-        code="compare-missing", severity="note" if holds and not differential else "warning",
+        code="compare-missing",
+        severity="note" if holds and not differential else "warning",
         message=f"{lost}, {sides}{could}{so}.",
-        hint="evaluate again: only the missing rows are sent.", count=sample.lost,
+        hint="evaluate again: only the missing rows are sent.",
+        count=sample.lost,
         details={"metric": info.name, "share": share, "differential": differential},
     )
 
@@ -430,8 +480,13 @@ def _changes(
             ties += 1
             continue
         pair = RowPair(
-            origin=new.origin, input=new.input, reference=new.reference, before=old.prediction, after=new.prediction,
-            difference=second - first, where=new.where,
+            origin=new.origin,
+            input=new.input,
+            reference=new.reference,
+            before=old.prediction,
+            after=new.prediction,
+            difference=second - first,
+            where=new.where,
         )
         (won if second > first else lost).append(pair)
     return name, sorted(won, key=lambda pair: -pair.difference), sorted(lost, key=lambda pair: pair.difference), ties

@@ -73,8 +73,13 @@ class Judge:
     def spec(self) -> dict[str, Json]:
         """What the judge is, for records and keys; the model is the one asked for, not the one that answered."""
         return {
-            "kind": "Judge", "name": self.name, "prompt": PROMPT_VERSION, "criteria": self.criteria,
-            "model": self.model, "scale": list(self.scale), "reference": self.reference,
+            "kind": "Judge",
+            "name": self.name,
+            "prompt": PROMPT_VERSION,
+            "criteria": self.criteria,
+            "model": self.model,
+            "scale": list(self.scale),
+            "reference": self.reference,
         }
 
     @property
@@ -106,9 +111,7 @@ class Judge:
             content["reference"] = example.output
         content["nonce"] = digest("judge", json.dumps(content))[:16]
         low, high = self.scale
-        return Prompt(
-            (text_turn("user", json.dumps(content, ensure_ascii=False)),), SYSTEM.format(low=low, high=high)
-        )
+        return Prompt((text_turn("user", json.dumps(content, ensure_ascii=False)),), SYSTEM.format(low=low, high=high))
 
     def read(self, reply: Reply) -> Grade:
         """The grade in a reply: the whole text as JSON, else the JSON object inside it, else none and why.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -186,8 +187,8 @@ def metric_name(metric: MetricLike) -> str:
 def metric_spec(metric: MetricLike) -> dict[str, Json]:
     """What a metric is, for records and keys: its own `spec()`, or a function's `module:qualname` and source hash.
 
-    Nothing is ever pickled. The hash covers the values that the function
-    holds (closure, defaults) by their repr. Without source (a shell) it is of the byte code; a C function has none.
+    Nothing is ever pickled. The hash covers the values that the function holds (closure, defaults) by their repr.
+    Without source (a shell) it is of the byte code; a C function has none.
     """
     own = getattr(metric, "spec", None)
     if callable(own):
@@ -208,10 +209,15 @@ def metric_spec(metric: MetricLike) -> dict[str, Json]:
         if not source or target.__name__ == "<lambda>":  # two lambdas on one line have one source
             source.append(repr((code.co_code, code.co_names, code.co_consts)))
         # A function made by another one differs by what it holds, not by its text.
-        held = [cell.cell_contents for cell in target.__closure__ or ()]
-        source.append(repr((held, target.__defaults__, target.__kwdefaults__)))
+        held = inspect.getclosurevars(target).nonlocals if inspect.isfunction(target) else {}
+        source.append(_stable((held, target.__defaults__, target.__kwdefaults__)))
     if source:
         spec["source"] = hashlib.sha256("\0".join(source).encode()).hexdigest()
     if isinstance(metric, functools.partial):
-        spec["arguments"] = repr((metric.args, sorted(metric.keywords.items())))
+        spec["arguments"] = _stable((metric.args, sorted(metric.keywords.items())))
     return spec
+
+
+def _stable(value: object) -> str:
+    """A repr without memory addresses, which would make the same metric another one in the next process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

@@ -77,8 +77,15 @@ class EvalReport(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @classmethod
     def of(
-        cls, *, model: str, simulated: bool, on: str, metrics: Sequence[MetricInfo], rows: Sequence[EvalRow],
-        failures: Sequence[Failure], seed: int = 0,
+        cls,
+        *,
+        model: str,
+        simulated: bool,
+        on: str,
+        metrics: Sequence[MetricInfo],
+        rows: Sequence[EvalRow],
+        failures: Sequence[Failure],
+        seed: int = 0,
     ) -> EvalReport:
         """Scores rows that are there already: nothing is generated. At least one row; CPU work only."""
         scores = {info.name: made for info in metrics if (made := score(info, rows, seed=seed)) is not None}
@@ -88,15 +95,21 @@ class EvalReport(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             finishes[row.finish] = finishes.get(row.finish, 0) + 1
         lost = [each for each in failures if each.stage == "generate"]
         return cls(
-            model=model, simulated=simulated, on=on,
+            model=model,
+            simulated=simulated,
+            on=on,
             fingerprint=_fingerprint([*rows, *lost]),
-            metrics=tuple(metrics), scores=scores, rows=tuple(rows), failures=tuple(failures),
+            metrics=tuple(metrics),
+            scores=scores,
+            rows=tuple(rows),
+            failures=tuple(failures),
             findings=_findings.find(model=model, infos=metrics, rows=rows, failures=failures, scores=scores),
             latency=Latency(
                 float(np.median(seconds)), float(np.quantile(seconds, 0.95, method="higher")), float(seconds.mean())
             ),
             tokens=Tokens(
-                prompt=_total(row.prompt_tokens for row in rows), output=_total(row.output_tokens for row in rows),
+                prompt=_total(row.prompt_tokens for row in rows),
+                output=_total(row.output_tokens for row in rows),
                 thought=_total(row.thought_tokens for row in rows),
             ),
             finishes=dict(sorted(finishes.items(), key=lambda item: (-item[1], item[0]))),
@@ -140,9 +153,16 @@ class EvalReport(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         records = []
         for row in self.rows:
             record: dict[str, Json] = {
-                "origin": row.origin, "file": row.where.file, "line": row.where.line, "input": row.input,
-                "reference": row.reference, "prediction": row.prediction, "finish": row.finish, "latency": row.latency,
-                "prompt_tokens": row.prompt_tokens, "output_tokens": row.output_tokens,
+                "origin": row.origin,
+                "file": row.where.file,
+                "line": row.where.line,
+                "input": row.input,
+                "reference": row.reference,
+                "prediction": row.prediction,
+                "finish": row.finish,
+                "latency": row.latency,
+                "prompt_tokens": row.prompt_tokens,
+                "output_tokens": row.output_tokens,
                 "thought_tokens": row.thought_tokens,
             }
             for info in self.metrics:
@@ -266,9 +286,16 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
         """One flat row for each model and metric."""
         return [
             {
-                "model": model, "metric": name, "value": made.value, "low": made.low, "high": made.high, "n": made.n,
-                "latency_median": report.latency.median, "latency_p95": report.latency.p95,
-                "tokens": report.tokens.total, "failures": len(report.failures),
+                "model": model,
+                "metric": name,
+                "value": made.value,
+                "low": made.low,
+                "high": made.high,
+                "n": made.n,
+                "latency_median": report.latency.median,
+                "latency_p95": report.latency.p95,
+                "tokens": report.tokens.total,
+                "failures": len(report.failures),
             }
             for model, report in self.reports.items()
             for name, made in report.scores.items()
@@ -291,9 +318,13 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
             tokens = report.tokens.total
             rows.append(
                 (
-                    model, *(cells.get(name, "–") for name in names), f"{len(report.rows):,}",
-                    f"{report.latency.median:.3g}", f"{report.latency.p95:.3g}",
-                    "–" if tokens is None else f"{tokens:,}", f"{len(report.failures):,}",
+                    model,
+                    *(cells.get(name, "–") for name in names),
+                    f"{len(report.rows):,}",
+                    f"{report.latency.median:.3g}",
+                    f"{report.latency.p95:.3g}",
+                    "–" if tokens is None else f"{tokens:,}",
+                    f"{len(report.failures):,}",
                 )
             )
         return ("model", *names, "rows", "median s", "p95 s", "tokens", "failures"), rows

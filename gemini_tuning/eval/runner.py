@@ -43,9 +43,17 @@ class _Jury(NamedTuple):
 
 
 def evaluate(
-    dataset: Dataset, metrics: Sequence[MetricLike], caller: Caller, *, on: str = "dataset", concurrency: int = 8,
-    limit: int | None = None, generations: Journal | None = None, grades: Journal | None = None,
-    judge: Callable[[str | None], Caller] | None = None, progress: Callable[[Progress], None] | None = None,
+    dataset: Dataset,
+    metrics: Sequence[MetricLike],
+    caller: Caller,
+    *,
+    on: str = "dataset",
+    concurrency: int = 8,
+    limit: int | None = None,
+    generations: Journal | None = None,
+    grades: Journal | None = None,
+    judge: Callable[[str | None], Caller] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> EvalReport:
     """Asks `caller` every row of `dataset` and scores the answers; for use without a project, waits for the end.
 
@@ -72,16 +80,32 @@ def evaluate(
     """
     return loop.run(
         evaluate_async(
-            dataset, metrics, caller, on=on, concurrency=concurrency, limit=limit, generations=generations,
-            grades=grades, judge=judge, progress=progress,
+            dataset,
+            metrics,
+            caller,
+            on=on,
+            concurrency=concurrency,
+            limit=limit,
+            generations=generations,
+            grades=grades,
+            judge=judge,
+            progress=progress,
         )
     )
 
 
 async def evaluate_async(
-    dataset: Dataset, metrics: Sequence[MetricLike], caller: Caller, *, on: str = "dataset", concurrency: int = 8,
-    limit: int | None = None, generations: Journal | None = None, grades: Journal | None = None,
-    judge: Callable[[str | None], Caller] | None = None, progress: Callable[[Progress], None] | None = None,
+    dataset: Dataset,
+    metrics: Sequence[MetricLike],
+    caller: Caller,
+    *,
+    on: str = "dataset",
+    concurrency: int = 8,
+    limit: int | None = None,
+    generations: Journal | None = None,
+    grades: Journal | None = None,
+    judge: Callable[[str | None], Caller] | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> EvalReport:
     """`evaluate`, to be awaited on the private loop, where the callers' clients live.
 
@@ -94,8 +118,14 @@ async def evaluate_async(
     infos = describe(metrics, {name: jury.caller.model for name, jury in juries.items()})
     examples = await asyncio.to_thread(_chosen, dataset, limit)
     run = _Run(
-        examples, caller, juries, generations=generations, grades=grades, progress=progress,
-        replies=await asyncio.to_thread(_stored, generations), graded=await asyncio.to_thread(_stored, grades),
+        examples,
+        caller,
+        juries,
+        generations=generations,
+        grades=grades,
+        progress=progress,
+        replies=await asyncio.to_thread(_stored, generations),
+        graded=await asyncio.to_thread(_stored, grades),
     )
     await run.work(await asyncio.to_thread(_plan, examples, caller.model), concurrency)
     return await asyncio.to_thread(run.report, on, metrics, infos)
@@ -108,7 +138,10 @@ def describe(metrics: Sequence[MetricLike], judged_by: dict[str, str]) -> tuple[
         if isinstance(metric, Judge):
             low, high = metric.scale
             info = MetricInfo(
-                name=metric.name, kind="judge", spec=metric.spec(), bounds=(float(low), float(high)),
+                name=metric.name,
+                kind="judge",
+                spec=metric.spec(),
+                bounds=(float(low), float(high)),
                 model=judged_by.get(metric.name),
             )
         elif isinstance(metric, MacroF1):
@@ -119,7 +152,10 @@ def describe(metrics: Sequence[MetricLike], judged_by: dict[str, str]) -> tuple[
             info = MetricInfo(name=metric_name(metric), kind="row", spec=metric_spec(metric))
         else:
             raise PlanError.bad_value(
-                "evaluate", "metrics", metric, "a metric: Accuracy(), MacroF1(), Judge('...') or a function",
+                "evaluate",
+                "metrics",
+                metric,
+                "a metric: Accuracy(), MacroF1(), Judge('...') or a function",
                 hint="a class is made a metric by calling it: Accuracy() instead of Accuracy.",
             )
         infos.append(info)
@@ -129,7 +165,10 @@ def describe(metrics: Sequence[MetricLike], judged_by: dict[str, str]) -> tuple[
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise PlanError.bad_value(
-            "evaluate", "metrics", twice, "names that differ",
+            "evaluate",
+            "metrics",
+            twice,
+            "names that differ",
             hint="give one of them another name: Judge('...', name='tone').",
         )
     return tuple(infos)
@@ -188,8 +227,15 @@ class _Run:
     """The state of one evaluation: answers and grades by row, filled in by the workers."""
 
     def __init__(
-        self, examples: list[Example], caller: Caller, juries: dict[str, _Jury], *, generations: Journal | None,
-        grades: Journal | None, progress: Callable[[Progress], None] | None, replies: dict[str, Reply],
+        self,
+        examples: list[Example],
+        caller: Caller,
+        juries: dict[str, _Jury],
+        *,
+        generations: Journal | None,
+        grades: Journal | None,
+        progress: Callable[[Progress], None] | None,
+        replies: dict[str, Reply],
         graded: dict[str, Reply],
     ) -> None:
         self.examples = examples
@@ -255,7 +301,12 @@ class _Run:
             self._fail(at, name, error)
 
     async def _ask(
-        self, caller: Caller, key: str, prompt: Prompt, schema: dict[str, Json] | None, known: dict[str, Reply],
+        self,
+        caller: Caller,
+        key: str,
+        prompt: Prompt,
+        schema: dict[str, Json] | None,
+        known: dict[str, Reply],
         journal: Journal | None,
     ) -> Reply:
         if key in known:
@@ -269,8 +320,14 @@ class _Run:
     def _fail(self, at: int, metric: str, error: BackendError) -> None:
         example = self.examples[at]
         self.failures[at, metric] = Failure(
-            origin=example.origin, stage="judge" if metric else "generate", metric=metric or None, code=error.code,
-            status=error.status, message=error.message, input=example.input, reference=_reference(example),
+            origin=example.origin,
+            stage="judge" if metric else "generate",
+            metric=metric or None,
+            code=error.code,
+            status=error.status,
+            message=error.message,
+            input=example.input,
+            reference=_reference(example),
             where=example.where,
         )
 
@@ -281,9 +338,7 @@ class _Run:
 
     def report(self, on: str, metrics: Sequence[MetricLike], infos: Sequence[MetricInfo]) -> EvalReport:
         """Scores what was answered; on a worker thread, since metrics and bootstraps take the CPU."""
-        rows = [
-            self._scored(at, reply, metrics, infos) for at, reply in enumerate(self.answers) if reply is not None
-        ]
+        rows = [self._scored(at, reply, metrics, infos) for at, reply in enumerate(self.answers) if reply is not None]
         failures = [self.failures[key] for key in sorted(self.failures)]
         return EvalReport.of(
             model=self.caller.model, simulated=self.caller.simulated, on=on, metrics=infos, rows=rows, failures=failures
@@ -316,13 +371,29 @@ class _Run:
                 except Exception as error:  # noqa: BLE001 - a user's function may raise anything: it is a row, not a crash
                     unscored[info.name] = "the metric failed"
                     self.failures[at, info.name] = Failure(
-                        origin=example.origin, stage="metric", metric=info.name, code=type(error).__name__,
-                        message=str(error), input=example.input, reference=reference, where=example.where,
+                        origin=example.origin,
+                        stage="metric",
+                        metric=info.name,
+                        code=type(error).__name__,
+                        message=str(error),
+                        input=example.input,
+                        reference=reference,
+                        where=example.where,
                     )
         return EvalRow(
-            origin=example.origin, input=example.input, prediction=reply.text, reference=reference, finish=reply.finish,
-            latency=reply.latency, prompt_tokens=reply.prompt_tokens, output_tokens=reply.output_tokens,
-            thought_tokens=reply.thought_tokens, values=values, unscored=unscored, reasons=reasons, where=example.where,
+            origin=example.origin,
+            input=example.input,
+            prediction=reply.text,
+            reference=reference,
+            finish=reply.finish,
+            latency=reply.latency,
+            prompt_tokens=reply.prompt_tokens,
+            output_tokens=reply.output_tokens,
+            thought_tokens=reply.thought_tokens,
+            values=values,
+            unscored=unscored,
+            reasons=reasons,
+            where=example.where,
         )
 
 

@@ -48,19 +48,38 @@ class Score(_Estimate, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def around(
-        cls, value: float, low: float, high: float, n: int, *, confidence: float, method: str, resamples: int = 0,
+        cls,
+        value: float,
+        low: float,
+        high: float,
+        n: int,
+        *,
+        confidence: float,
+        method: str,
+        resamples: int = 0,
         seed: int | None = None,
     ) -> Score:
         """The same, widened where rounding or a skewed bootstrap would leave the value just outside."""
         value = float(value)
         return cls(
-            value, min(float(low), value), max(float(high), value), int(n),
-            confidence=confidence, method=method, resamples=resamples, seed=seed,
+            value,
+            min(float(low), value),
+            max(float(high), value),
+            int(n),
+            confidence=confidence,
+            method=method,
+            resamples=resamples,
+            seed=seed,
         )
 
     def __neg__(self) -> Score:
         """The difference the other way round; exact."""
-        return msgspec.structs.replace(self, value=-self.value, low=-self.high, high=-self.low)
+        return msgspec.structs.replace(self, value=0.0 - self.value, low=0.0 - self.high, high=0.0 - self.low)
+
+    def symmetric(self) -> Score:
+        """The interval around 0 of a difference that is the same in both directions; as wide as this one."""
+        half = (self.high - self.low) / 2
+        return msgspec.structs.replace(self, value=0.0, low=-half, high=half)
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}], n = {self.n:,}"

@@ -92,8 +92,8 @@ async def submit(
     found = recorded(ledger, order.key)
     if found is not None:
         return found
-    claim = await asyncio.to_thread(
-        ledger.claim, KIND, order.key, wait=claim_wait, done=lambda: recorded(ledger, order.key) is not None
+    claim = await ledger.claim_async(
+        KIND, order.key, wait=claim_wait, done=lambda: recorded(ledger, order.key) is not None
     )
     if claim is None:
         found = recorded(ledger, order.key)
@@ -116,7 +116,8 @@ async def _buy(
         if found is not None:
             return found
         journal = ledger.journal(KIND, order.key)
-        last: dict[str, Any] = next((row for row in reversed(list(journal.rows())) if row.get("event") != "uploaded"), {})
+        events = [row for row in journal.rows() if row.get("event") != "uploaded"]
+        last = events[-1] if events else {}
         view: JobView | None
         if last.get("event") in ("posting", "unknown"):
             # An earlier life asked and never learned the answer.

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..data.augment import Paraphrase, RareLabels
 from ..types import Example, Instructions
@@ -123,7 +123,22 @@ class RecipeStep(StepModel):
 
     op: Literal["recipe"] = "recipe"
     name: Literal["auto", "article", "default"] = "auto"
-    settings: dict[Setting, float | None] = {}
+    settings: dict[Setting, int | float | None] = {}
+
+    @field_validator("settings")
+    @classmethod
+    def _one_spelling(cls, settings: dict[Setting, int | float | None]) -> dict[Setting, int | float | None]:
+        """10 and 10.0 are one multiplier and give one key; epochs and adapter sizes are whole numbers above 0."""
+        result: dict[Setting, int | float | None] = {}
+        for name, value in sorted(settings.items()):
+            if value is not None and not value > 0:
+                msg = f"{name} must be a number above 0, or None for the service's default"
+                raise ValueError(msg)
+            if value is not None and name != "learning_rate_multiplier" and value != int(value):
+                msg = f"{name} must be a whole number"
+                raise ValueError(msg)
+            result[name] = None if value is None else float(value) if name == "learning_rate_multiplier" else int(value)
+        return result
 
     def arguments(self) -> str:
         """`'auto', epochs=3`."""

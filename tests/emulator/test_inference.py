@@ -34,6 +34,18 @@ def test_tuned_model_answers_by_every_name(tuned: Tuned) -> None:
     assert reply.sdk_http_response.headers["x-gemini-tuning-simulated"] == "true"
 
 
+def test_tuned_model_answers_anything(tuned: Tuned) -> None:
+    """A tuned model answers without the system instruction of its training, in a conversation, and to odd text."""
+    from google.genai import types
+
+    client, model = tuned.clients.genai(), tuned.job["tunedModel"]["endpoint"]
+    turns = [types.Content(role=role, parts=[types.Part(text=text)]) for role, text in
+             (("user", "Hello"), ("model", "Hi"), ("user", QUESTION))]  # fmt: skip
+    for contents in (QUESTION, turns, "?", " ", "你好", "\U0001f4e6" * 3, "word " * 5000):
+        assert client.models.generate_content(model=model, contents=contents).candidates[0].finish_reason
+        assert list(client.models.generate_content_stream(model=model, contents=contents))
+
+
 def test_stream_is_the_same_answer(tuned: Tuned) -> None:
     """A stream's pieces join to the whole answer; the last one carries the reason and the usage."""
     client = tuned.clients.genai()

@@ -70,6 +70,10 @@ def test_both_spellings_mean_the_same() -> None:
     """snake_case field names are read as camelCase, and the user's own map keys are left alone."""
     body = {"pre_tuned_model": {"tuned_model_name": "m"}, "labels": {"my_key": "v"}}
     assert camelize(body) == {"preTunedModel": {"tunedModelName": "m"}, "labels": {"my_key": "v"}}
+    call = {"function_call": {"name": "f", "args": {"a_b": {"c_d": 1}}}}
+    assert camelize(call) == {"functionCall": {"name": "f", "args": {"a_b": {"c_d": 1}}}}
+    schema = {"response_schema": {"properties": {"a_b": {"any_of": [{"type": "STRING"}]}}}}
+    assert camelize(schema) == {"responseSchema": {"properties": {"a_b": {"anyOf": [{"type": "STRING"}]}}}}
 
 
 def row(*turns: tuple[str, str], **more: object) -> dict[str, object]:

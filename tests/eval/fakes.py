@@ -13,8 +13,12 @@ class FakeCaller:
     """Answers prompts with `answer(text)`; a str becomes a Reply, an exception is raised. Counts what is under way."""
 
     def __init__(
-        self, answer: Callable[[str], str | Reply | Exception], *, model: str = "gemini-2.5-flash",
-        simulated: bool = False, wait: float = 0.0,
+        self,
+        answer: Callable[[str], str | Reply | Exception],
+        *,
+        model: str = "gemini-2.5-flash",
+        simulated: bool = False,
+        wait: float = 0.0,
     ) -> None:
         self.answer, self.model, self.simulated, self.wait = answer, model, simulated, wait
         self.sent: list[str] = []

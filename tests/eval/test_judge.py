@@ -32,7 +32,12 @@ class TestPrompt:
 
     def test_conversation(self):
         """A judge of a later turn sees the earlier ones."""
-        turns = (text_turn("user", "hi"), text_turn("model", "hello"), text_turn("user", "refund"), text_turn("model", "x"))
+        turns = (
+            text_turn("user", "hi"),
+            text_turn("model", "hello"),
+            text_turn("user", "refund"),
+            text_turn("model", "x"),
+        )
         content = json.loads(JUDGE.prompt(Example(turns=turns), "a").text)
         assert [turn["text"] for turn in content["input"]] == ["hi", "hello", "refund"]
 
@@ -40,7 +45,9 @@ class TestPrompt:
         """The nonce depends on the content alone, so that a stored grade is found again."""
         example = Example.of("q", "r")
         assert JUDGE.prompt(example, "a") == JUDGE.prompt(example, "a")
-        assert json.loads(JUDGE.prompt(example, "a").text)["nonce"] != json.loads(JUDGE.prompt(example, "b").text)["nonce"]
+        assert (
+            json.loads(JUDGE.prompt(example, "a").text)["nonce"] != json.loads(JUDGE.prompt(example, "b").text)["nonce"]
+        )
 
     def test_schema(self):
         """Reasons come before the grade, and the grade is on the scale."""
@@ -48,7 +55,9 @@ class TestPrompt:
         assert schema["propertyOrdering"] == ["reason", "grade"]
         assert (schema["properties"]["grade"]["minimum"], schema["properties"]["grade"]["maximum"]) == (0, 3)
 
-    @pytest.mark.parametrize("arguments", [{"criteria": " "}, {"criteria": "c", "scale": (5, 1)}, {"criteria": "c", "scale": (0, 1.5)}])
+    @pytest.mark.parametrize(
+        "arguments", [{"criteria": " "}, {"criteria": "c", "scale": (5, 1)}, {"criteria": "c", "scale": (0, 1.5)}]
+    )
     def test_impossible(self, arguments):
         """No criteria and no scale are refused at once."""
         with pytest.raises(PlanError):

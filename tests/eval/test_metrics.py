@@ -54,9 +54,13 @@ class TestClassification:
             value = f1_score(references, predictions, labels=labels, average=average, zero_division=0)
             assert getattr(table, f"{average}_f1") == pytest.approx(value)
         assert table.accuracy == pytest.approx(accuracy_score(references, predictions))
-        square = np.array([[len(references)]]) if len({*predictions, *labels}) == 1 else (
-            confusion_matrix(references, predictions, labels=[*labels, *sorted({*predictions} - {*labels})])
-        )[: len(labels), : len(labels)]
+        square = (
+            np.array([[len(references)]])
+            if len({*predictions, *labels}) == 1
+            else (confusion_matrix(references, predictions, labels=[*labels, *sorted({*predictions} - {*labels})]))[
+                : len(labels), : len(labels)
+            ]
+        )
         assert [list(row[:-1]) for row in table.confusion] == square.tolist()
         assert sum(map(sum, table.confusion)) == table.n == len(pairs)
         assert table.other == sum(each not in labels for each in predictions)

@@ -7,7 +7,6 @@ import sys
 import msgspec
 import numpy as np
 import pytest
-from fakes import FakeCaller, labelled, numbered, right
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +26,10 @@ from gemini_tuning.eval import (
 )
 from gemini_tuning.types import Reply
 
+from .fakes import FakeCaller, labelled, numbered, right
+
 BUSY = BackendError("quota", status="RESOURCE_EXHAUSTED", status_code=429)
+BOTH = (Accuracy(), MacroF1())
 EVIL = "<script>alert(1)</script>"
 
 
@@ -37,7 +39,7 @@ def correct_up_to(share: float, *, seed: int = 0, wrong: str = "a", **arguments)
     return FakeCaller(lambda text: right(text) if luck[int(text.split()[-1])] < share else wrong, **arguments)
 
 
-def report(share: float, *, n: int = 200, metrics=(Accuracy(), MacroF1()), **arguments) -> EvalReport:
+def report(share: float, *, n: int = 200, metrics=BOTH, **arguments) -> EvalReport:
     return evaluate(numbered(n), metrics, correct_up_to(share, **arguments))
 
 
@@ -101,7 +103,9 @@ class TestReport:
         data = labelled([(f"{EVIL} {at}", EVIL + str(at % 3)) for at in range(30)])
         error = BackendError(EVIL, status=EVIL)
         sides = [
-            evaluate(data, [Accuracy(name=EVIL), Judge("c")], FakeCaller(answer, model=EVIL + name), judge=lambda _: judge)
+            evaluate(
+                data, [Accuracy(name=EVIL), Judge("c")], FakeCaller(answer, model=EVIL + name), judge=lambda _: judge
+            )
             for name, answer in (("1", lambda t: error if t.endswith(" 3") else EVIL), ("2", lambda t: EVIL + "1"))
         ]
         shown = [*sides, compare(*sides), Baseline.of(sides)]
@@ -232,7 +236,9 @@ class TestVerdict:
         before = rng.integers(1, 5, 300).astype(float)
         made = compare(*graded(before.tolist(), (before + (rng.random(300) < 0.4)).tolist()))
         assert (made.verdict, made.metrics["judge"].test) == ("better", "sign flip")
-        assert compare(*graded(before.tolist(), before.tolist()), margin=0.05).metrics["judge"].margin == pytest.approx(0.2)
+        assert compare(*graded(before.tolist(), before.tolist()), margin=0.05).metrics["judge"].margin == pytest.approx(
+            0.2
+        )
 
 
 class TestRefusals:
@@ -306,18 +312,18 @@ class TestMissing:
 
 
 class TestBaseline:
-    def side(self, name, share, latency, n=300, tokens=10):
-        luck = np.random.default_rng(0).random(5000)
-        answers = FakeCaller(
-            lambda text: Reply(
-                text=right(text) if luck[int(text.split()[-1])] < share else "a", latency=latency, prompt_tokens=tokens
-            ), model=name,
-        )  # fmt: skip
-        return evaluate(numbered(n), [Accuracy()], answers)
+    def side(self, name, wrong_every, latency, n=300):
+        """Wrong on each so-many-th row."""
+
+        def answer(text: str) -> Reply:
+            wrong = int(text.split()[-1]) % wrong_every == 0
+            return Reply(text="zebra" if wrong else right(text), latency=latency, prompt_tokens=10)
+
+        return evaluate(numbered(n), [Accuracy()], FakeCaller(answer, model=name))
 
     def test_recommend(self):
         """Quality takes the best, latency the fastest that is not significantly worse, cost the cheapest of these."""
-        base = Baseline.of([self.side("big", 0.9, 3.0), self.side("small", 0.895, 1.0), self.side("tiny", 0.3, 0.1)])
+        base = Baseline.of([self.side("big", 10, 3.0), self.side("small", 9, 1.0), self.side("tiny", 2, 0.1)])
         assert base.recommend().model == str(base.recommend()) == "big"
         assert "small answers in 1 s instead of 3 s" in base.recommend().why
         assert "tiny" not in base.recommend().why
@@ -333,7 +339,7 @@ class TestBaseline:
 
     def test_shows(self):
         """Models side by side, in text, page, records and JSON."""
-        base = Baseline.of([self.side("big", 0.9, 3.0), self.side("small", 0.8, 1.0)])
+        base = Baseline.of([self.side("big", 10, 3.0), self.side("small", 5, 1.0)])
         assert Baseline.from_json(base.to_json()) == base
         assert [record["model"] for record in base.to_records()] == ["big", "small"]
         assert all(name in repr(base) and name in base._repr_html_() for name in ("big", "small"))
@@ -341,7 +347,7 @@ class TestBaseline:
     def test_same_rows(self):
         """Models on different rows are no baseline."""
         with pytest.raises(PlanError, match="same rows"):
-            Baseline.of([self.side("big", 0.9, 3.0), self.side("small", 0.8, 1.0, n=20)])
+            Baseline.of([self.side("big", 10, 3.0), self.side("small", 5, 1.0, n=20)])
 
 
 def test_import_is_lazy():

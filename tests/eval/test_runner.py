@@ -6,13 +6,14 @@ import threading
 import time
 
 import pytest
-from fakes import FakeCaller, labelled, numbered, right, unanswered
 
 from gemini_tuning.backend import loop
 from gemini_tuning.errors import BackendError, ConfigError, PlanError
 from gemini_tuning.eval import Accuracy, Judge, MacroF1, evaluate, evaluate_async
 from gemini_tuning.ledger import Journal
 from gemini_tuning.types import Dataset, Progress, Reply
+
+from .fakes import FakeCaller, labelled, numbered, right, unanswered
 
 BUSY = BackendError("quota", code="backend-quota", status="RESOURCE_EXHAUSTED", status_code=429, retryable=True)
 
@@ -106,7 +107,9 @@ class TestFailures:
 
     def test_judge_failed(self):
         """A judge's failed call is a failure of that metric alone."""
-        judge = FakeCaller(lambda text: BUSY if '"row 1"' in text else '{"reason": "r", "grade": 5}', model="gemini-2.5-pro")
+        judge = FakeCaller(
+            lambda text: BUSY if '"row 1"' in text else '{"reason": "r", "grade": 5}', model="gemini-2.5-pro"
+        )
         report = evaluate(numbered(4), [Accuracy(), Judge("c")], FakeCaller(right), judge=lambda _: judge)
         assert (report.scores["judge"].n, report.scores["accuracy"].n) == (3, 4)
         assert [(f.stage, f.metric) for f in report.failures] == [("judge", "judge")]
@@ -213,7 +216,9 @@ class TestResume:
 
     def test_failures_are_not_kept(self, tmp_path):
         """A failed row is sent again by the next run, and only that one."""
-        evaluate(numbered(10), [Accuracy()], FakeCaller(lambda t: BUSY if t == "row 4" else right(t)), **journals(tmp_path))
+        evaluate(
+            numbered(10), [Accuracy()], FakeCaller(lambda t: BUSY if t == "row 4" else right(t)), **journals(tmp_path)
+        )
         caller = FakeCaller(right)
         report = evaluate(numbered(10), [Accuracy()], caller, **journals(tmp_path))
         assert caller.sent == ["row 4"]

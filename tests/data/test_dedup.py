@@ -1,0 +1,325 @@
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gemini_tuning.data import DedupReport, Parts, dedup, dedup_parts, exact_duplicates, from_records, near_duplicates, read
+from gemini_tuning.data.fold import fold, key, numbers
+from gemini_tuning.data.shingles import ShingleIndex
+from gemini_tuning.errors import DataError, PlanError
+from gemini_tuning.types import Dataset, Example
+
+BASE = "I would like to know why my card was declined in the shop this morning"
+
+
+def rows(*pairs):
+    return from_records([{"input": a, "output": b} for a, b in pairs])
+
+
+def shingles(text):
+    """The documented windows, in plain Python."""
+    text = fold(text)
+    dense = lambda char: "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff"  # noqa: E731
+    return {text[at : at + (2 if dense(text[at]) else 4)] for at in range(len(text))}
+
+
+def partition(texts, groups):
+    """The groups as sets of texts."""
+    found = {}
+    for text, group in zip(texts, groups.tolist(), strict=True):
+        found.setdefault(group, Counter())[text] += 1
+    return sorted((sorted(members.items()) for members in found.values()), key=repr)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [("Hello,  World!", "hello world"), ("ＡＢＣ１２", "abc12"), ("我 想 查询余额。", "我想查询余额"), ("1,000 kg", "1000kg"),
+     ("straße", "STRASSE"), ("e\u0301te\u0301", "été"), ("one\u200btwo", "onetwo")],
+)  # fmt: skip
+def test_formatting_does_not_make_a_text_another(left, right):
+    """Case, width, spaces, punctuation and composition are folded away."""
+    assert exact_duplicates([left, right]).groups.tolist() == [0, 0]
+    assert exact_duplicates([left, right], normalized=False).groups.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [("1.5", "15"), ("room 5, 10 people", "room 51, 0 people"), ("C++", "C#"), ("is -5", "is 5"), ("!!", "??"), ("", " "),
+     ("👍", "👎"), ("50%", "50"), ("10:30", "1030")],
+)  # fmt: skip
+def test_what_means_something_else_stays_another(left, right):
+    """Numbers, symbols and texts of punctuation only are not folded into each other."""
+    assert exact_duplicates([left, right]).groups.tolist() == [0, 1]
+    assert near_duplicates([left, right], threshold=0.1).groups.tolist() == [0, 1]
+
+
+def test_equal_texts_without_letters_are_equal():
+    """Texts that fold to nothing are duplicates only of the same characters."""
+    assert exact_duplicates(["!!", "?", "!!", "", ""]).groups.tolist() == [0, 1, 0, 3, 3]
+    assert near_duplicates(["!!", "?", "!!", "", ""]).groups.tolist() == [0, 1, 0, 3, 3]
+
+
+def test_near_duplicates_in_english_and_chinese():
+    """A small edit is found in both, and an unrelated text is not."""
+    chinese = "请问我的信用卡为什么今天早上在商店里付款的时候被拒绝了呢"
+    texts = [BASE, BASE.replace("morning", "mornin"), "Where is my parcel?", chinese, chinese.replace("商店", "超市"), "你好"]
+    result = near_duplicates(texts, threshold=0.7)
+    assert result.groups.tolist() == [0, 0, 2, 3, 3, 5]
+    assert result.complete
+    assert result.pairs.tolist() == [[0, 1], [3, 4]]
+    assert result.duplicates == 2
+    assert result.clusters() == ((0, 1), (3, 4))
+    for (left, right), similarity in zip(result.pairs.tolist(), result.similarity.tolist(), strict=True):
+        a, b = shingles(texts[left]), shingles(texts[right])
+        assert similarity == pytest.approx(len(a & b) / len(a | b))
+    assert "2 duplicates" in repr(result)
+    assert len(result.to_records()) == 2
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [("a refund of 100 euros", "a refund of 1000 euros", False), ("for 2 people", "for two people", True),
+     ("for 两个人", "for 三个人", False), ("at -5 degrees", "at 5 degrees", False), ("for one", "for me", True)],
+)  # fmt: skip
+def test_a_changed_number_is_never_a_near_duplicate(left, right, same):
+    """Two texts that hold different numbers are different, however similar."""
+    around = "We ask you politely and for the last time to please arrange everything {} before the end of the week"
+    assert (numbers(left) == numbers(right)) is same
+    pair = [around.format(left), around.format(right)]
+    assert (near_duplicates(pair, threshold=0.7).duplicates == 1) is same
+
+
+def test_nothing_and_one():
+    """No text and one text have no duplicates; a lone string and a number are refused."""
+    assert near_duplicates([]).groups.tolist() == []
+    assert near_duplicates(["a"]).groups.tolist() == [0]
+    assert exact_duplicates([]).pairs.shape == (0, 2)
+    with pytest.raises(PlanError):
+        near_duplicates("text")
+    with pytest.raises(DataError) as caught:
+        near_duplicates(["a", 3])
+    assert caught.value.line == 2
+    for wrong in (0, 1.1, -1, float("nan"), True, "0.8"):
+        with pytest.raises(PlanError, match="threshold"):
+            near_duplicates(["a"], threshold=wrong)
+
+
+WORDS = st.sampled_from(["card", "lost", "my", "refund", "12", "120", "卡", "余额", "!", "Card"])
+TEXTS = st.lists(st.lists(WORDS, max_size=5).map(" ".join), max_size=14)
+THRESHOLDS = st.floats(0.2, 1.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=TEXTS, threshold=THRESHOLDS, data=st.data())
+def test_groups_do_not_depend_on_the_order(texts, threshold, data):
+    """In any order of the rows the groups are the same sets of texts."""
+    other = data.draw(st.permutations(texts))
+    for function in (exact_duplicates, lambda rows: near_duplicates(rows, threshold=threshold)):
+        assert partition(texts, function(texts).groups) == partition(other, function(other).groups)
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=TEXTS, threshold=THRESHOLDS)
+def test_groups_are_those_of_a_textbook_version(texts, threshold):
+    """The groups are the components of the pairs whose plain Python set similarity reaches the threshold."""
+    spelled = {}
+    for text in texts:
+        spelled[key(text)] = min(spelled.get(key(text), text), text)
+    label = list(range(len(texts)))
+    for a in range(len(texts)):
+        for b in range(a):
+            left, right = shingles(texts[a]), shingles(texts[b])
+            similar = left | right and len(left & right) / len(left | right) >= threshold
+            figures = numbers(spelled[key(texts[a])]) == numbers(spelled[key(texts[b])])
+            if key(texts[a]) == key(texts[b]) or (similar and figures):
+                low, high = sorted((label[a], label[b]))
+                label = [low if each == high else each for each in label]
+    assert near_duplicates(texts, threshold=threshold).groups.tolist() == label
+
+
+def test_many_rows_find_what_every_pair_finds(monkeypatch):
+    """Above the size where every pair is compared, the bands find the same groups."""
+    from gemini_tuning.data import near
+
+    texts = [f"{BASE[: 20 + n % 40]} {chr(97 + n % 26) * 3} {'xyz' * (n % 7)} {BASE[n % 30 :]}" for n in range(400)]
+    for threshold in (0.5, 0.8, 0.9, 1.0):
+        banded = near_duplicates(texts, threshold=threshold)
+        with monkeypatch.context() as patch:
+            patch.setattr(near, "EVERY_PAIR", 10**6)
+            assert near_duplicates(texts, threshold=threshold).groups.tolist() == banded.groups.tolist()
+
+
+def test_large_buckets_stay_linear(monkeypatch):
+    """Thousands of rows from one template are grouped without comparing every pair, and a cut is admitted."""
+    from gemini_tuning.data import near
+
+    names = [f"{chr(97 + n // 26 % 26)}{chr(97 + n % 26)}{chr(97 + n // 676)}" for n in range(3000)]
+    result = near_duplicates([f"{BASE} said {name} to all of us who were there" for name in names])
+    assert result.complete
+    assert result.duplicates == 2999
+    monkeypatch.setattr(near, "BUCKET", 2)
+    assert not near_duplicates([f"{'abc' * (n % 5)} {BASE[:30]} {n % 37 * 'de'}q" for n in range(600)]).complete
+
+
+@settings(max_examples=40, deadline=None)
+@given(texts=st.lists(st.text(max_size=12), max_size=6), query=st.text(max_size=12))
+def test_the_index_gives_exact_similarities(texts, query):
+    """An index answers with the similarity that plain Python sets have."""
+    wanted = [len(shingles(query) & shingles(text)) / max(1, len(shingles(query) | shingles(text))) for text in texts]
+    if all(ord(char) < 0xAC00 for text in [*texts, query] for char in fold(text)):
+        assert ShingleIndex([fold(text) for text in texts]).similarities(fold(query)).tolist() == pytest.approx(wanted)
+
+
+# --- examples ------------------------------------------------------------------------------------------------------
+
+LABELS = st.sampled_from(["a", "b", "b ", "A long answer that is more than forty characters", "A long answer that is more than forty characterz"])
+PAIRS = st.lists(st.tuples(st.lists(WORDS, min_size=1, max_size=4).map(" ".join), LABELS, st.integers(0, 2)), max_size=12)
+
+
+def made(pairs):
+    examples = [Example.of(text, output, meta={"n": n}) for text, output, n in pairs]
+    return Dataset(msgspec.structs.replace(each, augmented="paraphrase" if each.meta["n"] == 2 else None) for each in examples)
+
+
+def content(examples):
+    return Counter((each.text, each.output, each.meta["n"]) for each in examples)
+
+
+@settings(max_examples=80, deadline=None)
+@given(pairs=PAIRS, near=st.none() | THRESHOLDS, data=st.data())
+def test_the_laws_of_dedup(pairs, near, data):
+    """Kept and dropped are the input, twice is once, order does not matter, exact duplicates never survive."""
+    dataset = made(pairs)
+    kept, report = dedup(dataset, near=near)
+    assert content(kept) + content(drop.example for drop in report.dropped) == content(dataset)
+    assert report.kept == len(kept)
+    assert list(kept) == [each for each in dataset if each in kept.examples]
+    again, second = dedup(kept, near=near)
+    assert again == kept
+    assert not second.dropped
+    other, _ = dedup(made(data.draw(st.permutations(pairs))), near=near)
+    assert content(other) == content(kept)
+    pairs_left = Counter((each.text, each.output) for each in kept)
+    assert all(count == 1 for count in pairs_left.values())
+    assert all(drop.because_of in kept.examples for drop in report.dropped)
+    if near is not None:
+        fewer, _ = dedup(dataset, near=near / 2)
+        assert len(fewer) <= len(kept) <= len(dedup(dataset)[0])
+
+
+def test_what_is_kept_and_why():
+    """The longest of the user's own rows stands for its group; the report names kind and similarity."""
+    own = [Example.of(BASE, "declined"), Example.of(BASE + "!", "declined"), Example.of(BASE, "declined")]
+    twin = msgspec.structs.replace(Example.of(BASE + " today, I think", "declined"), augmented="paraphrase", origin="z#0")
+    kept, report = dedup(Dataset([twin, *own]), near=0.7)
+    assert [each.text for each in kept] == [BASE + "!"]
+    assert sorted(drop.kind for drop in report.dropped) == ["near", "normalized", "normalized"]
+    assert report.counts == {"exact": 0, "normalized": 2, "near": 1}
+    assert report.ratio == 0.75
+    (closest,) = report.closest_calls(1)
+    assert closest.kind == "near"
+    assert 0.7 <= closest.similarity < 1
+
+
+def test_another_output_is_a_conflict_and_kept():
+    """Same input with different outputs is reported with its places and never dropped."""
+    dataset = rows(("Is it on?", "yes"), ("is it on", "no"), ("Is it on?", "yes "))
+    kept, report = dedup(dataset, near=0.5)
+    assert [each.output for each in kept] == ["no", "yes "]
+    (finding,) = report.findings
+    assert (finding.code, finding.count) == ("label-conflict", 3)
+    assert [place.line for place in finding.where] == [1, 2, 3]
+    assert not dedup(rows(("a", "x"), ("a", "x ")))[1].findings
+
+
+def test_short_outputs_are_compared_exactly_and_long_ones_nearly():
+    """A label that differs in one letter differs; a long answer that differs in one letter does not."""
+    long = "Thank you for asking, we have looked into it and your card works again."
+    assert len(dedup(rows((BASE, "label_1"), (BASE, "label_2")), near=0.6)[0]) == 2
+    assert len(dedup(rows((BASE, long), (BASE, long + " Bye")), near=0.6)[0]) == 1
+    assert len(dedup(rows((BASE, long), (BASE, long + " Bye")))[0]) == 2
+    assert len(dedup(rows((BASE, long), (BASE, "Something else entirely, forty characters long.")), near=0.6)[0]) == 2
+    assert len(dedup(rows((BASE, f"{long} 5"), (BASE, f"{long} 6")), near=0.6)[0]) == 2
+
+
+def test_images_and_tools_make_examples_different():
+    """The same question about another image, or with other tools, is another example."""
+    def about(uri, **more):
+        parts = [{"fileData": {"mimeType": "image/png", "fileUri": uri}}, {"text": "Describe it"}]
+        return {"contents": [{"role": "user", "parts": parts}, {"role": "model", "parts": [{"text": "a cat"}]}], **more}
+
+    dataset = from_records([about("gs://b/1"), about("gs://b/2"), about("gs://b/1"), about("gs://b/1", tools=[{"a": 1}])])
+    kept, report = dedup(dataset, near=0.5)
+    assert len(kept) == 3
+    assert not report.findings
+
+
+def test_without_exact_and_near_nothing_is_dropped():
+    """Conflicts are still reported when nothing is to be dropped."""
+    dataset = rows(("a", "x"), ("a", "x"), ("a", "y"))
+    kept, report = dedup(dataset, exact=False)
+    assert kept == dataset
+    assert report.findings
+    with pytest.raises(PlanError, match="near"):
+        dedup(dataset, near=2)
+
+
+def test_across_parts_the_test_part_wins():
+    """What leaks goes from train first, then from validation; test loses only its own exact copies."""
+    shop = BASE.replace("shop", "store")
+    parts = Parts(
+        train=rows((BASE, "d"), ("unique", "u"), ("unique", "u"), ("held", "h")),
+        validation=rows((BASE.upper(), "d"), ("held!", "h")),
+        test=rows((BASE, "d"), (BASE, "d"), (shop, "d")),
+    )
+    clean, report = dedup_parts(parts, near=0.6)
+    assert [each.text for each in clean.train] == ["unique"]
+    assert [each.text for each in clean.validation] == ["held!"]
+    assert [each.text for each in clean.test] == [BASE, shop]
+    assert Counter((drop.part, drop.because_of_part) for drop in report.dropped) == {
+        ("train", "test"): 1, ("train", "train"): 1, ("train", "validation"): 1, ("validation", "test"): 1, ("test", "test"): 1,
+    }  # fmt: skip
+
+
+def test_the_report_crosses_files_and_is_escaped():
+    """A report survives JSON, and texts in it cannot become markup."""
+    _, report = dedup(rows(("<b>x</b> y", "l"), ("<b>X</b> y", "l"), ("<b>x</b> y", "m")), near=0.8)
+    assert msgspec.json.decode(msgspec.json.encode(report), type=DedupReport) == report
+    assert "<b>" not in report._repr_html_()
+    assert "&lt;b&gt;" in report._repr_html_()
+    assert "label-conflict" in repr(report)
+    assert json.dumps(report.to_records())
+
+
+def test_importing_the_package_loads_no_numpy():
+    """`gemini_tuning.data` and what plans need of it load without numpy, and functions are not hidden by modules."""
+    code = (
+        "import sys, gemini_tuning.data as d\n"
+        "from gemini_tuning.data import augment, check, from_records, instruct, paraphrase, read, sample, split\n"
+        "assert 'numpy' not in sys.modules\n"
+        "import gemini_tuning.data.dedup\n"
+        "from gemini_tuning.data import near_duplicates, dedup\n"
+        "assert callable(dedup) and callable(d.split) and callable(d.check)\n"
+        "assert sorted(d.__all__) == d.__all__ and all(hasattr(d, name) for name in d.__all__)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_planted_copies_are_found(shared):
+    """On real texts with planted edits most copies are found, and almost nothing else."""
+    path = shared / "neardup_planted" / "docs.jsonl.gz"
+    dataset = read(path, input="text", output="lang")
+    group = [each.meta["group"] for each in dataset]
+    found = near_duplicates([each.text for each in dataset], threshold=0.7).groups.tolist()
+    first = {}
+    for row, name in enumerate(group):
+        first.setdefault(name, row)
+    planted = [row for row in range(len(group)) if first[group[row]] != row]
+    assert sum(found[row] == found[first[group[row]]] for row in planted) / len(planted) > 0.7
+    merged = [(group[row], group[found[row]]) for row in range(len(found)) if found[row] != row]
+    assert sum(a != b for a, b in merged) / len(merged) < 0.1
