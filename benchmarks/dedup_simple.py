@@ -1,6 +1,6 @@
 """Near-duplicates: time at several sizes, and whether the pairs are those of an exact reference.
 
-    python benchmarks/dedup_simple.py [rows ...]
+    PYTHONPATH=. python benchmarks/dedup_simple.py [rows ...]
 
 Texts are made here (no data set is read): sentences from a pool, half English and half Chinese, a quarter of them
 copies of an earlier one with a small edit. The reference compares every pair with Python sets.
@@ -17,7 +17,10 @@ import time
 from gemini_tuning.data import exact_duplicates, near_duplicates
 from gemini_tuning.data.fold import fold, key, numbers
 
-SYLLABLES = ("ta", "du", "fer", "mi", "so", "ck", "nt", "ing", "ed", "le", "ry", "ol", "re", "con", "pre", "sta", "mor")
+SYLLABLES = [
+    "ta", "du", "fer", "mi", "so", "ck", "nt", "ing", "ed", "le", "ry", "ol", "re", "con", "pre", "sta", "mor", "lin",
+    "ab", "ush", "ghe", "vy", "wo", "zan", "qui", "hel",
+]  # fmt: skip
 WORDS = ["".join(parts) for parts in itertools.product(SYLLABLES, repeat=3)]
 HAN = [chr(code) for code in range(0x4E00, 0x4E00 + 900)]
 THRESHOLD = 0.8

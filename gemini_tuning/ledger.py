@@ -188,12 +188,12 @@ class Ledger:
 
     def read(self, kind: str, key: str) -> Any:
         """The record as JSON, or None when there is none."""
-        self._check()
         data = self.read_bytes(kind, key)
         return None if data is None else json.loads(data)
 
     def read_bytes(self, kind: str, key: str) -> bytes | None:
-        """The record's bytes, or None."""
+        """The record's bytes, or None; LedgerError when the directory belongs to another project."""
+        self._check()
         try:
             return self._file("runs", kind, key, ".json").read_bytes()
         except FileNotFoundError:

@@ -20,6 +20,7 @@ from .backend.selection import from_description, resolve
 from .display import html_table, table
 from .errors import ConfigError, LedgerError, PlanError
 from .ledger import DEFAULT, Ledger, digest
+from .models import Model, find
 from .plan.plan import Manifest, Plan, TunedFrom, library_versions
 from .plan.steps import (
     AnyStep,
@@ -367,7 +368,6 @@ class TuningProject:
         reported, and leaks between the parts are.
         """
         from .data.check import Limits, check
-        from .models import find
         from .plan.curation import curate
 
         parts = loop.run(curate(self.plan, self.data, key="", caller=None, functions=self.functions)).parts
@@ -379,7 +379,6 @@ class TuningProject:
     def estimate(self) -> Estimate:
         """Examples, tokens, cost range and the recipe with its reason, before anything is bought."""
         from .data.tokens import example_tokens
-        from .models import find
 
         done = self._recorded_curation()
         if done is not None:
@@ -534,6 +533,8 @@ class TuningProject:
         if attempt < 1:
             raise PlanError.bad_value("tune", "attempt", attempt, "1 or more")
         backend, ledger = self._backend("tune"), self._ledger
+        backend.check_ready()
+        self._known_model()
         curation = await self._curate(progress)
         if not len(curation.train):
             msg = "tune(): no row is left to train on."
@@ -672,15 +673,20 @@ class TuningProject:
         kept = self._ledger.read_bytes("curation", self._data_key)
         return None if kept is None else Curation.from_json(kept)
 
+    def _known_model(self) -> Model | ConfigError:
+        """The model's row, or why there is none when all settings are given; raises ConfigError when they are not."""
+        try:
+            return known_model(self.plan.model)
+        except ConfigError as error:
+            if {"epochs", "learning_rate_multiplier", "adapter_size"} <= set(self.plan.recipe.settings):
+                return error
+            raise
+
     def _recipe(self, examples: int, avg_tokens: float) -> Recipe:
         step, model = self.plan.recipe, self.plan.model
-        explicit = {"epochs", "learning_rate_multiplier", "adapter_size"} <= set(step.settings)
-        try:
-            known = known_model(model)
-        except ConfigError as error:
-            if not explicit:
-                raise
-            warnings.warn(f"{error.message} Your own settings are sent as they are.", UserWarning, stacklevel=2)
+        known = self._known_model()
+        if isinstance(known, ConfigError):
+            warnings.warn(f"{known.message} Your own settings are sent as they are.", UserWarning, stacklevel=2)
             base = Recipe(model=model, why="given by you, for a model outside the table", source="you")
         else:
             base = recommend(model, examples, avg_tokens=avg_tokens, preset=step.name)

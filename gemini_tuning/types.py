@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -185,7 +186,7 @@ class Example(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     def content_hash(self) -> str:
         """16 hex digits over what is trained on (turns, system, tools, completions, references)."""
         content = (self.system, self.turns, self.tools, self.completions, self.references)
-        return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16]
+        return hashlib.sha256(_bytes(content)).hexdigest()[:16]
 
     def with_input(self, text: str) -> Example:
         """The same example with another text in the last user turn (parts of other kinds are kept)."""
@@ -252,7 +253,8 @@ class Dataset(Sequence[Example]):
         """
         digest = hashlib.sha256()
         for line in sorted(
-            msgspec.json.encode((each.origin, each.augmented, each.content_hash(), each.meta), order="sorted")
+            # Without the occurrence: which of two equal rows is the second depends on their order.
+            _bytes((each.origin.partition("#")[0], each.augmented, each.content_hash(), each.meta))
             for each in self
         ):
             digest.update(line + b"\n")
@@ -283,6 +285,14 @@ class Dataset(Sequence[Example]):
             f"<p>{html.escape(repr(self))}</p><table><thead><tr><th scope='col'>input</th>"
             f"<th scope='col'>output</th></tr></thead><tbody>{rows}</tbody></table>"
         )
+
+
+def _bytes(content: Any) -> bytes:
+    """JSON for hashing; text that UTF-8 cannot hold (lone surrogates) is escaped, for it must be refused by name later."""
+    try:
+        return msgspec.json.encode(content, order="sorted")
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(content), sort_keys=True).encode()
 
 
 def _short(text: str, width: int = 120) -> str:

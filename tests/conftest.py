@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# The emulator of most tests trains in this process: BLAS threads of its own would fight over two cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from gemini_tuning import Vertex
 from gemini_tuning.backend import loop

@@ -104,7 +104,9 @@ def test_a_lost_reply_is_one_job(emulator: Emulator, vertex: Vertex, tmp_path: P
 
 def test_a_hanging_create_is_one_job(emulator: Emulator, tmp_path: Path) -> None:
     """A create call that never answers ends at its time limit, and the job is found."""
-    impatient = Vertex("p", location="us-central1", staging="gs://bucket", base_url=emulator.url, timeout=2, reconcile=1)
+    impatient = Vertex(
+        "p", location="us-central1", staging="gs://bucket", base_url=emulator.url, timeout=2, reconcile=1
+    )
     emulator.fault(Fault(action="hang_after", method="POST", path=CREATE))
     assert make(impatient, tmp_path / "w").tune().name
     assert len(posts(emulator)) == 1
@@ -229,172 +231,57 @@ def _child(url: str, workdir: Path) -> subprocess.Popen[bytes]:
     )
 
 
-# A process that has imported everything and forks one child for each moment of death: a fresh interpreter for
-# each would spend its life importing. No thread and no loop exists before the fork.
-ZYGOTE = """
-import gc, json, os, sys, signal, threading, time, urllib.request
-from pathlib import Path
-import google.genai, google.genai.types, google.cloud.storage, google.oauth2.credentials, aiohttp, numpy, tenacity
-import gemini_tuning.jobs.job, gemini_tuning.jobs.purchase, gemini_tuning.plan.curation, gemini_tuning.data.tokens
-from gemini_tuning import Vertex
-from tests.test_purchase import make
-
-url, root, first, every = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-
-def tune(workdir, kill_at, project):
-    if kill_at is not None:
-        count = 0
-        watched = ("open", "os.rename", "os.remove", "os.mkdir", "os.utime", "os.link")
-        def hook(event, args):
-            nonlocal count
-            if event == "socket.connect" or (event in watched and str(workdir) in str(args[0])):
-                count += 1
-                if count >= kill_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-        sys.addaudithook(hook)
-    vertex = Vertex(project, location="us-central1", staging="gs://bucket", base_url=url, reconcile=0.3)
-    import gemini_tuning.ledger as ledger
-    original = ledger.Ledger.__init__
-    def quick(self, path, name, **kw):
-        original(self, path, name, claim_timeout=0.3)
-    ledger.Ledger.__init__ = quick
-    return make(vertex, workdir).tune().name
-
-def forked(work):
-    pid = os.fork()
-    if pid == 0:
-        code = 0
-        try:
-            work()
-        except BaseException as error:
-            import traceback; traceback.print_exc()
-            code = 1
-        os._exit(code)
-    return pid
-
-def jobs(project):
-    with urllib.request.urlopen(f"{url}/v1beta1/projects/{project}/locations/us-central1/tuningJobs") as answer:
-        label = lambda job: job["labels"]["gemini-tuning-key"]
-        return [job["name"] for job in json.load(answer).get("tuningJobs", [])]
-
-kill_at, report = first, []
-while True:
-    workdir = root / f"kill-{kill_at}"
-    before = len(jobs("p"))
-    # Each moment of death is a purchase of its own: another working directory and another display name.
-    import tests.test_purchase as module
-    module.tickets = lambda at=kill_at: [dict(row, text=row["text"] + " " + "abcdefghij"[at % 10] * (at // 10 + 1))
-                                         for row in __import__("tests.conftest", fromlist=["x"]).tickets()]
-    _, status = os.waitpid(forked(lambda: tune(workdir, kill_at, "p")), 0)
-    died = os.WIFSIGNALED(status)
-    after_kill = len(jobs("p")) - before
-    _, again = os.waitpid(forked(lambda: tune(workdir, None, "p")), 0)
-    bought = len(jobs("p")) - before
-    leftovers = [str(each.relative_to(workdir)) for each in workdir.rglob("*") if each.is_file() and "claims" in each.parts]
-    report.append({"kill_at": kill_at, "died": died, "after_kill": after_kill, "bought": bought, "again": again,
-                   "claims": leftovers})
-    if not died:
-        break
-    kill_at += every
-print(json.dumps(report))
-"""
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes to be killed are made by forking")
 
 
-def killed_everywhere(emulator: Emulator, tmp_path: Path, *, first: int, every: int) -> list[dict[str, Any]]:
-    root = str(Path(__file__).resolve().parents[1])
+def killed_everywhere(emulator: Emulator, tmp_path: Path, how: str, *, first: int = 1, every: int = 1) -> list[Any]:
+    """Runs tests/kill_points.py: one entry for each moment at which a process was killed in tune()."""
+    root = Path(__file__).resolve().parents[1]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.kill_points",
+        how,
+        emulator.url,
+        str(tmp_path / how),
+        str(first),
+        str(every),
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", ZYGOTE, emulator.url, str(tmp_path / "kills"), str(first), str(every)],
-        capture_output=True, cwd=root, env={**os.environ, "PYTHONPATH": root}, timeout=500,
-    )  # fmt: skip
+        command, capture_output=True, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, timeout=500, check=False
+    )
     assert done.returncode == 0, done.stderr.decode()[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills are tried by forking")
-@pytest.mark.parametrize(("first", "every"), [(1, 5), (3, 5)])
-def test_a_kill_at_any_file_or_connection_leads_to_one_job(
-    emulator: Emulator, tmp_path: Path, first: int, every: int
-) -> None:
-    """kill -9 at each file operation and each connection of tune(), then once more: one job."""
-    report = killed_everywhere(emulator, tmp_path, first=first, every=every)
-    assert sum(entry["died"] for entry in report) >= 8
+    report: list[Any] = json.loads(done.stdout.splitlines()[-1])
     for entry in report:
-        assert entry["again"] == 0, entry
-        assert entry["bought"] == 1, entry
-        assert entry["claims"] == [], entry
-    assert {entry["after_kill"] for entry in report} == {0, 1}  # both sides of the purchase were hit
+        assert entry["second_run"] == 0, entry
+        assert entry["jobs"] == 1, entry
+        assert entry["claims_left"] == [], entry
+    return report
 
 
+@forks
+@pytest.mark.parametrize("first", [1, 5])
+def test_a_kill_at_a_file_or_connection_leads_to_one_job(emulator: Emulator, tmp_path: Path, first: int) -> None:
+    """kill -9 at file operations and connections of tune(), then once more: one job."""
+    report = killed_everywhere(emulator, tmp_path, "local", first=first, every=8)
+    assert sum(entry["died"] for entry in report) >= 5
+    assert {entry["jobs_after_kill"] for entry in report} == {0, 1}  # both sides of the purchase were hit
+
+
+@forks
 @pytest.mark.soak
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills are tried by forking")
-def test_a_kill_at_every_single_moment_leads_to_one_job(emulator: Emulator, tmp_path: Path) -> None:
-    """The same for each of them."""
-    report = killed_everywhere(emulator, tmp_path, first=1, every=1)
-    assert all(entry["bought"] == 1 and entry["again"] == 0 for entry in report), report
+def test_a_kill_at_every_file_and_connection_leads_to_one_job(emulator: Emulator, tmp_path: Path) -> None:
+    """The same for each single one of them."""
+    assert sum(entry["died"] for entry in killed_everywhere(emulator, tmp_path, "local")) >= 30
 
 
-def test_a_kill_while_any_request_is_under_way_leads_to_one_job(emulator: Emulator, tmp_path: Path) -> None:
-    """kill -9 before and after the service acts on each request of tune(), then once more: one job."""
-    hit = 0
-    for action in ("hang_before", "hang_after"):
-        for skip in range(20):
-            workdir = tmp_path / f"{action}-{skip}"
-            known = len(emulator.requests)
-            emulator.fault(Fault(action=action, path="^/(v1|upload|storage|download)", skip=skip))  # type: ignore[arg-type]
-            rows = [dict(row, text=f"{row['text']} {action} {'x' * (skip + 1)}") for row in tickets()]
-            child = _child_with(emulator.url, workdir, rows)
-            while child.poll() is None and len(emulator.requests) - known <= skip:
-                time.sleep(0.02)
-            if child.poll() is not None:
-                emulator.clear_faults()
-                child.communicate()
-                break
-            time.sleep(0.1)
-            child.kill()
-            child.communicate()
-            emulator.clear_faults()
-            hit += 1
-            label = _label_counts(emulator)
-            out, _ = _child_with(emulator.url, workdir, rows).communicate(timeout=60)
-            name = out.decode().strip()
-            assert name.startswith("projects/"), (action, skip)
-            counts = _label_counts(emulator)
-            assert max(counts.values()) == 1, (action, skip)
-            assert sum(counts.values()) - sum(label.values()) in (0, 1)
-        emulator.clear_faults()
-    assert hit >= 12
-
-
-WITH_ROWS = """
-import json, sys
-from pathlib import Path
-import gemini_tuning.ledger as ledger
-from gemini_tuning import Vertex
-import tests.test_purchase as module
-rows = json.loads(sys.argv[3])
-module.tickets = lambda: rows
-original = ledger.Ledger.__init__
-ledger.Ledger.__init__ = lambda self, path, name: original(self, path, name, claim_timeout=0.5)
-vertex = Vertex("my-project", location="us-central1", staging="gs://bucket", base_url=sys.argv[1], reconcile=0.5)
-print(module.make(vertex, Path(sys.argv[2])).tune().name)
-"""
-
-
-def _child_with(url: str, workdir: Path, rows: list[dict[str, Any]]) -> subprocess.Popen[bytes]:
-    root = str(Path(__file__).resolve().parents[1])
-    command = [sys.executable, "-c", WITH_ROWS, url, str(workdir), json.dumps(rows)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root, env={**os.environ, "PYTHONPATH": root})
-
-
-def _label_counts(emulator: Emulator) -> dict[str, int]:
-    import urllib.request
-
-    counts: dict[str, int] = {}
-    with urllib.request.urlopen(f"{emulator.url}/v1beta1/projects/p/locations/us-central1/tuningJobs") as answer:
-        for job in json.load(answer).get("tuningJobs", []):
-            key = job["labels"][LABEL]
-            counts[key] = counts.get(key, 0) + 1
-    return counts or {"none": 0}
+@forks
+@pytest.mark.parametrize("moment", ["hang_before", "hang_after"])
+def test_a_kill_during_any_request_leads_to_one_job(emulator: Emulator, tmp_path: Path, moment: str) -> None:
+    """kill -9 before or after the service acts on each request of tune(), then once more: one job."""
+    report = killed_everywhere(emulator, tmp_path, moment)
+    assert sum(entry["died"] for entry in report) >= 6
+    assert {entry["jobs_after_kill"] for entry in report} == {0, 1}
 
 
 def test_a_failed_job_names_its_cause(emulator: Emulator, vertex: Vertex, tmp_path: Path) -> None:

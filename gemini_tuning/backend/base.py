@@ -91,6 +91,10 @@ class Backend(Protocol):
         """The same backend for a project's working directory (the simulator keeps its state there)."""
         ...
 
+    def check_ready(self) -> None:
+        """Raises ConfigError when a job could never be bought here, before anything is written or sent."""
+        ...
+
     async def put_file(self, data: bytes, *, name: str) -> str:
         """Puts a file under a content-addressed name and returns its URI; what is there is not sent again."""
         ...

@@ -173,13 +173,18 @@ class Vertex:
 
     # --- files ---
 
-    async def put_file(self, data: bytes, *, name: str) -> str:
-        """Puts a file into the staging folder, unless the same bytes are there, and returns its `gs://` URI."""
+    def check_ready(self) -> None:
+        """Tuning reads its data from Cloud Storage, so it needs a bucket."""
         if self.staging is None:
             msg = f"{self!r} has no staging bucket, and tuning reads its data from Cloud Storage."
             raise ConfigError(
                 msg, hint="Vertex(..., staging='gs://my-bucket'), a bucket near the location", code="config-staging"
             )
+
+    async def put_file(self, data: bytes, *, name: str) -> str:
+        """Puts a file into the staging folder, unless the same bytes are there, and returns its `gs://` URI."""
+        self.check_ready()
+        assert self.staging is not None
         url = await self.address()
         async with self._lock():
             if url not in self._open.storage:

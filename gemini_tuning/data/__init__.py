@@ -5,8 +5,6 @@ Each function works alone, on files or `Dataset`s, and returns its result with a
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from .._lazy import lazy_exports
@@ -100,14 +98,3 @@ __all__ = [
 ]
 
 __getattr__, __dir__ = lazy_exports(__name__, _HOMES)
-
-
-class _Package(ModuleType):
-    """The import system sets a loaded submodule on its package, where `dedup` the module would hide `dedup()`."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -166,9 +166,7 @@ async def augment(
         findings=_findings(asked, len(new), len(rejected), len(errors), len(tasks)),
     )  # fmt: skip
     _log.info("augment: %d of %d variants accepted", len(new), asked)
-    return Parts(
-        train=parts.train.replace([*parts.train, *new]), validation=parts.validation, test=parts.test
-    ), report
+    return Parts(train=parts.train.replace([*parts.train, *new]), validation=parts.validation, test=parts.test), report
 
 
 def _tasks(parts: Parts, methods: Iterable[Method], only: Selector | None, seed: int, model: str) -> list[_Task]:

@@ -367,5 +367,3 @@ def _scripts(scripts: dict[str, float]) -> list[Finding]:
     shown = ", ".join(f"{script} {small[script]:.2%}" for script in rare)
     return [_finding("mixed-scripts", "note", f"a few letters are of other scripts than {main}: {shown}",
                      hint="a wrong decoding or another language; look at those rows.")]  # fmt: skip
-
-

@@ -275,9 +275,7 @@ def dedup(dataset: Dataset, *, exact: bool = True, near: float | None = None) ->
     is dropped and conflicts are still reported.
     """
     kept, dropped, findings, complete = _dedup([("", example) for example in dataset], exact, near)
-    report = DedupReport(
-        kept=len(kept), dropped=dropped, findings=findings, exact=exact, near=near, complete=complete
-    )
+    report = DedupReport(kept=len(kept), dropped=dropped, findings=findings, exact=exact, near=near, complete=complete)
     return dataset.replace(example for _, example in kept), report
 
 
@@ -289,18 +287,14 @@ def dedup_parts(parts: Parts, *, exact: bool = True, near: float | None = None) 
     stand or after folding), down to one: near-duplicates inside test are cases of their own.
     """
     tagged: list[tuple[PartName, Example]] = [
-        (name, example)
-        for name in ("train", "validation", "test")
-        for example in cast(Dataset, getattr(parts, name))
+        (name, example) for name in ("train", "validation", "test") for example in cast(Dataset, getattr(parts, name))
     ]
     kept, dropped, findings, complete = _dedup(tagged, exact, near)
 
     def part(name: PartName, dataset: Dataset) -> Dataset:
         return dataset.replace(example for where, example in kept if where == name)
 
-    report = DedupReport(
-        kept=len(kept), dropped=dropped, findings=findings, exact=exact, near=near, complete=complete
-    )
+    report = DedupReport(kept=len(kept), dropped=dropped, findings=findings, exact=exact, near=near, complete=complete)
     return Parts(
         train=part("train", parts.train), validation=part("validation", parts.validation), test=part("test", parts.test)
     ), report

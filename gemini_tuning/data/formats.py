@@ -130,9 +130,7 @@ def _shape(
 # --- records -------------------------------------------------------------------------------------------------------
 
 
-def from_records(
-    records: object, *, input: str = "input", output: str = "output", source: str = "records"
-) -> Dataset:
+def from_records(records: object, *, input: str = "input", output: str = "output", source: str = "records") -> Dataset:
     """Records in memory as examples.
 
     Takes mappings with the two named columns, mappings in Gemini's own shape, `Example`s, a `Dataset` (given back as
@@ -236,9 +234,7 @@ def _flat_lines(dataset: Dataset) -> bytes:
     return b"".join(lines)
 
 
-def write(
-    dataset: Dataset, path: str | os.PathLike[str], *, format: Literal["gemini", "jsonl"] = "gemini"
-) -> Path:
+def write(dataset: Dataset, path: str | os.PathLike[str], *, format: Literal["gemini", "jsonl"] = "gemini") -> Path:
     """Writes the examples as a file that appears whole or not at all, and returns its path; `.gz` compresses.
 
     `"gemini"` is what the service reads: turns, system instruction, tools; other columns are left out. `"jsonl"` is

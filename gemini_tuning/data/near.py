@@ -22,7 +22,7 @@ from . import shingles
 from .shingles import U64, Floats, Ints
 
 EVERY_PAIR = 256
-BUCKET = 1500
+BUCKET = 3000
 NEIGHBOURS = 64
 _MISS = 1e-9
 _MINIMA = 192

@@ -109,9 +109,7 @@ def _from_flat(row: Mapping[str, Json], columns: Columns, where: Location) -> Ex
         _text(row[column], column, argument, where)
         for argument, column in (("input", columns.input), ("output", columns.output))
     ]
-    meta = {
-        str(name): plain_json(value) for name, value in row.items() if name not in (columns.input, columns.output)
-    }
+    meta = {str(name): plain_json(value) for name, value in row.items() if name not in (columns.input, columns.output)}
     for name, value in meta.items():
         if isinstance(value, str):
             check_unicode(value, name, where)

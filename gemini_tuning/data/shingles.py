@@ -22,9 +22,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 _LONG, _SHORT = 4, 2
 # Odd, random, fixed: hashes must be the same on every machine and in every run.
-_WEIGHTS = np.array(
-    [0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xC2B2AE3D27D4EB4F, 0xA0761D6478BD642F], dtype=np.uint64
-)
+_WEIGHTS = np.array([0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xC2B2AE3D27D4EB4F, 0xA0761D6478BD642F], dtype=np.uint64)
 _MIX = np.uint64(0xE7037ED1A0B428DB)
 
 

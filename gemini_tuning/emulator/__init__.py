@@ -6,6 +6,8 @@ The real, unmodified Google clients talk to it; nothing here imports them. Every
 
 from typing import TYPE_CHECKING
 
+from .._lazy import lazy_exports
+
 if TYPE_CHECKING:
     from .faults import Fault
     from .server import Emulator, Recorded
@@ -13,14 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Emulator", "Fault", "Recorded", "StateBusy"]
 
-_HOMES = {"Emulator": "server", "Fault": "faults", "Recorded": "server", "StateBusy": "state"}
-
-
-def __getattr__(name: str) -> object:
-    # The server pulls numpy in, which `import gemini_tuning` must not.
-    if name in _HOMES:
-        from importlib import import_module
-
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+# The server pulls numpy in, which `import gemini_tuning` must not.
+__getattr__, __dir__ = lazy_exports(
+    __name__, {"Emulator": ".server", "Fault": ".faults", "Recorded": ".server", "StateBusy": ".state"}
+)

@@ -23,7 +23,7 @@ from gemini_tuning.emulator.learner import Prompt, Weights
 Floats = npt.NDArray[np.floating[Any]]
 
 NOTHING = "There is no question to answer."
-_DEFAULT_LIMIT = 1024           # tokens of an answer when the request sets no maxOutputTokens
+_DEFAULT_LIMIT = 1024  # tokens of an answer when the request sets no maxOutputTokens
 _MATCH_BUCKETS = 4096
 
 
@@ -69,7 +69,7 @@ def embed(text: str, dimensions: int) -> list[float]:
     if not hashes:
         hashes, weights = [lexical.digest("e" + text)], [1.0]
     vector = _hashed(hashes, weights, dimensions)
-    if not vector.any():        # two features may cancel in few dimensions
+    if not vector.any():  # two features may cancel in few dimensions
         vector[lexical.digest(text) % dimensions] = 1.0
     return [float(value) for value in vector / np.sqrt(vector @ vector)]
 
@@ -90,6 +90,7 @@ def _limit(config: Mapping[str, Any]) -> int:
 # --- zero-shot
 # -----------------------------------------------------------------------------------------------
 
+
 @dataclass(frozen=True)
 class Candidate:
     """An answer the prompt offers, and the words it is matched by (the label, and its description if
@@ -107,8 +108,11 @@ def _zero_shot(prompt: Prompt, base_model: str, config: Mapping[str, Any]) -> st
             return choose([str(value) for value in schema["enum"]], user, base_model)
         if kind == "application/json":
             return standins.fill(
-                schema, user, choose=lambda values: choose(values, user, base_model),
-                say=lambda: _plain(prompt, base_model))
+                schema,
+                user,
+                choose=lambda values: choose(values, user, base_model),
+                say=lambda: _plain(prompt, base_model),
+            )
     answer = _plain(prompt, base_model)
     return json.dumps({"answer": answer}, ensure_ascii=False) if kind == "application/json" else answer
 
@@ -124,8 +128,13 @@ def _shaped(text: str, prompt: Prompt, base_model: str, config: Mapping[str, Any
     try:
         json.loads(text)
     except ValueError:
-        return standins.fill(schema or {"type": "STRING"}, prompt.user, say=lambda: text,
-                             choose=lambda values: choose(values, text, base_model), special=False)
+        return standins.fill(
+            schema or {"type": "STRING"},
+            prompt.user,
+            say=lambda: text,
+            choose=lambda values: choose(values, text, base_model),
+            special=False,
+        )
     return text
 
 
@@ -147,14 +156,21 @@ def choose(values: Sequence[str], user: str, base_model: str) -> str:
     return _pick(tuple(Candidate(value, value) for value in values), user, base_model) if values else ""
 
 
-_CUE = (r"one of|options?|choices?|labels?|categor\w+|class(?:es)?|intents?|choose|select|pick|answer with"
-        r"|allowed|topics?|选项|类别|标签|之一|选择|意图|分类|分为|可选|候选")
-_COLON_LIST = re.compile(rf"(?P<cue>(?:{_CUE})[^:：\n]{{0,60}})?[:：]\s*"
-                         r"(?P<items>[^\n。]+(?:\n(?![ \t]*\n)[^\n:：]+)*)", re.IGNORECASE)
+_CUE = (
+    r"one of|options?|choices?|labels?|categor\w+|class(?:es)?|intents?|choose|select|pick|answer with"
+    r"|allowed|topics?|选项|类别|标签|之一|选择|意图|分类|分为|可选|候选"
+)
+_COLON_LIST = re.compile(
+    rf"(?P<cue>(?:{_CUE})[^:：\n]{{0,60}})?[:：]\s*"
+    r"(?P<items>[^\n。]+(?:\n(?![ \t]*\n)[^\n:：]+)*)",
+    re.IGNORECASE,
+)
 _ITEM = r"[^\s,，、.。:：]{1,30}"
-_INLINE = re.compile(r"(?:\bas|\beither|\bof|\bfrom|\bwith|\bbetween|\bis|分为|属于|判断为|回答)[ \t]*"
-                     rf"((?:{_ITEM}(?:, ?|，|、))*{_ITEM}(?:,? or |,? and |或者|或|和|还是){_ITEM})",
-                     re.IGNORECASE)
+_INLINE = re.compile(
+    r"(?:\bas|\beither|\bof|\bfrom|\bwith|\bbetween|\bis|分为|属于|判断为|回答)[ \t]*"
+    rf"((?:{_ITEM}(?:, ?|，|、))*{_ITEM}(?:,? or |,? and |或者|或|和|还是){_ITEM})",
+    re.IGNORECASE,
+)
 _BULLET = re.compile(r"^[ \t]*(?:[-*•]|\d{1,3}[.)、])[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _SEPARATOR = re.compile(r"[,，;；、|\n]|\s+(?:or|and)\s+|或者|(?<=\S)\s*/\s+(?=\S)", re.IGNORECASE)
 _TRIM = " \t\r\n\"'`“”‘’「」[](){}.。"
@@ -179,7 +195,7 @@ def candidates(text: str, *, cued: bool) -> tuple[tuple[Candidate, ...], str]:
             continue
         first = listed.split("\n", 1)[0]
         if len(_items(first)) > 1 and not _SEPARATOR.fullmatch(first.rstrip()[-1:]):
-            listed = first      # a list on one line ends with the line
+            listed = first  # a list on one line ends with the line
         if (stop := re.search(r"\.(?:\s|$)", listed)) is not None:
             listed = listed[: stop.start()]
         items = _items(listed)
@@ -240,8 +256,9 @@ def _match_vector(text: str, fragments: bool, related: float) -> Floats:
 @lru_cache(maxsize=1 << 12)
 def _match_features(word: str, fragments: bool, related: float) -> tuple[tuple[int, float], ...]:
     if lexical.is_cjk(word):
-        found = [(lexical.digest(word[i : i + n]), 1.0 if n == 2 else 0.4)
-                 for n in (1, 2) for i in range(len(word) - n + 1)]
+        found = [
+            (lexical.digest(word[i : i + n]), 1.0 if n == 2 else 0.4) for n in (1, 2) for i in range(len(word) - n + 1)
+        ]
     else:
         stem = _stem(word)
         found = [(lexical.digest(stem), 1.0)]
@@ -265,24 +282,39 @@ def _stem(word: str) -> str:
     return word
 
 
-_STOP = frozenset(re.findall(r"\w+", """
+_STOP = frozenset(
+    re.findall(
+        r"\w+",
+        """
     a an the i my me we our you your it its is am are was be been do does did have has had of to in on at for
     from with and or but if so this that these those there can could would should will what why how when where
-    who which not no please need want get got just still about intent as by up any"""))
+    who which not no please need want get got just still about intent as by up any""",
+    )
+)
 
 # What the base model "knows" beyond spelling: a few groups of words that go together. Kept small on purpose.
 _RELATED: tuple[str, ...] = (
     "positive good great excellent love loved delicious best perfect amazing happy wonderful tasty",
     "negative bad terrible awful worst hate disappointed disappointing poor stale waste refund horrible",
     "neutral okay ok average mixed decent alright",
-    "正面 积极 好吃 喜欢 不错 推荐 满意 很好 棒", "负面 消极 难吃 差 失望 不好 糟糕 退款 垃圾",
-    "cash atm withdraw withdrawal withdrawn", "fee charge charged cost price", "lost stolen missing stole",
-    "arrive arrival arrived delivery deliver delivered come waiting", "decline declined rejected refused",
-    "currency currencies exchange euros dollars pounds", "identity id verify verification",
-    "weather rain sunny forecast temperature hot cold 天气 下雨 温度 预报 晴", "alarm wake 闹钟 叫醒",
-    "reminder remind 提醒", "music song play playlist 播放 音乐 歌曲 歌",
-    "movie film cinema 电影 影院", "delete cancel remove 取消 删除",
-    "bill invoice payment 账单 发票 扣款", "password login account 密码 登录 账号")
+    "正面 积极 好吃 喜欢 不错 推荐 满意 很好 棒",
+    "负面 消极 难吃 差 失望 不好 糟糕 退款 垃圾",
+    "cash atm withdraw withdrawal withdrawn",
+    "fee charge charged cost price",
+    "lost stolen missing stole",
+    "arrive arrival arrived delivery deliver delivered come waiting",
+    "decline declined rejected refused",
+    "currency currencies exchange euros dollars pounds",
+    "identity id verify verification",
+    "weather rain sunny forecast temperature hot cold 天气 下雨 温度 预报 晴",
+    "alarm wake 闹钟 叫醒",
+    "reminder remind 提醒",
+    "music song play playlist 播放 音乐 歌曲 歌",
+    "movie film cinema 电影 影院",
+    "delete cancel remove 取消 删除",
+    "bill invoice payment 账单 发票 扣款",
+    "password login account 密码 登录 账号",
+)
 
 
 @lru_cache(maxsize=1)

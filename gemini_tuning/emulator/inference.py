@@ -59,9 +59,7 @@ class Inference:
             "{vertex}/endpoints/{endpoint}",
             "{vertex}/models/{tuned}",
         )
-        return [
-            route("POST", f"{place}:{method}", handler) for method, handler in methods.items() for place in places
-        ]
+        return [route("POST", f"{place}:{method}", handler) for method, handler in methods.items() for place in places]
 
     # --- generation ----------------------------------------------------------------------------------------------
 
@@ -210,9 +208,7 @@ class Inference:
     def _embed(self, request: Request, found: Mapping[str, str]) -> Response:
         """One vector for the whole content, however many parts it has (python-genai#2523)."""
         embedding, count = self._embedding(request.json(), found)
-        return json_response(
-            {"embedding": embedding, "usageMetadata": {"promptTokenCount": count}, "truncated": False}
-        )
+        return json_response({"embedding": embedding, "usageMetadata": {"promptTokenCount": count}, "truncated": False})
 
     def _embed_batch(self, request: Request, found: Mapping[str, str]) -> Response:
         requests = request.json().get("requests")

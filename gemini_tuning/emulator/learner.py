@@ -36,18 +36,18 @@ Parameters = dict[str, Floats]
 RANK_PER_ADAPTER = 24
 BASE_LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 0.02
-LEAK = 0.1                      # slope of the hidden units below zero: none can die for good
-DROPOUT = 0.2                   # of the features of a prompt, while training
-REST, END = 0, 1                # ids: every token the adapter does not know; the end of the answer
-REST_SIZE = 400.0               # how many such tokens the base model spreads its belief over
+LEAK = 0.1  # slope of the hidden units below zero: none can die for good
+DROPOUT = 0.2  # of the features of a prompt, while training
+REST, END = 0, 1  # ids: every token the adapter does not know; the end of the answer
+REST_SIZE = 400.0  # how many such tokens the base model spreads its belief over
 VOCABULARY_LIMIT = 6000
-TARGET_LIMIT = 512              # tokens of one target that are trained on
-STEP_PREDICTIONS = 512          # predictions of one step, and of one block of evaluation
+TARGET_LIMIT = 512  # tokens of one target that are trained on
+STEP_PREDICTIONS = 512  # predictions of one step, and of one block of evaluation
 EVAL_PREDICTIONS = 4096
-ONE_THREAD = 1 << 19            # multiplications of one call of the BLAS library
-EVALUATIONS = 40                # about how often validation is measured in one run
-COPY_HABITS = (0.7, 0.4, 1.5)   # belief in a token of the user's turn, of the rest, that comes next there
-_SLOTS, _SLOT = 4, 48           # what is seen of the answer so far: four codes of 48 numbers each
+ONE_THREAD = 1 << 19  # multiplications of one call of the BLAS library
+EVALUATIONS = 40  # about how often validation is measured in one run
+COPY_HABITS = (0.7, 0.4, 1.5)  # belief in a token of the user's turn, of the rest, that comes next there
+_SLOTS, _SLOT = 4, 48  # what is seen of the answer so far: four codes of 48 numbers each
 _SYSTEM, _HISTORY = 0x9E3779B9, 0x7F4A7C15
 _SYSTEM_WEIGHT, _HISTORY_WEIGHT = 0.3, 0.4
 _IDF_FLOOR = 0.3
@@ -154,22 +154,27 @@ def planned_steps(rows: int, settings: Settings) -> int:
 
 # --- the frozen part
 
+
 @lru_cache(maxsize=512)
 def _counted(text: str, longest: int, skips: bool, salt: int) -> tuple[Ints, Floats]:
     """Distinct feature hashes of `text`, ascending, with weight times the square root of the count."""
     hashes, weights = lexical.features(text, longest=longest, skips=skips)
     distinct, inverse, counts = np.unique(
-        np.array(hashes, np.uint32) ^ np.uint32(salt), return_inverse=True, return_counts=True)
+        np.array(hashes, np.uint32) ^ np.uint32(salt), return_inverse=True, return_counts=True
+    )
     total = np.bincount(inverse, weights, minlength=len(distinct))
     return distinct, (total / np.sqrt(np.maximum(counts, 1))).astype(np.float32)
 
 
-_Block = tuple[Ints, Floats, float]     # features of one part of a prompt: hashes, weights, the part's length
+_Block = tuple[Ints, Floats, float]  # features of one part of a prompt: hashes, weights, the part's length
 
 
 def _blocks(prompt: Prompt, kind: Flavour) -> list[_Block]:
-    parts = ((prompt.user, 0, 1.0), (prompt.system, _SYSTEM, _SYSTEM_WEIGHT),
-             (prompt.history, _HISTORY, _HISTORY_WEIGHT))
+    parts = (
+        (prompt.user, 0, 1.0),
+        (prompt.system, _SYSTEM, _SYSTEM_WEIGHT),
+        (prompt.history, _HISTORY, _HISTORY_WEIGHT),
+    )
     return [(*_counted(part, kind.longest, kind.skips, salt), weight) for part, salt, weight in parts if part]
 
 
@@ -219,8 +224,10 @@ class Encoder:
 @lru_cache(maxsize=1)
 def _codes() -> tuple[Floats, Floats]:
     rng = np.random.default_rng(77)
-    return (rng.standard_normal((4096, _SLOT)).astype(np.float32) / np.float32(math.sqrt(_SLOT)),
-            rng.choice(np.array([-1.0, 1.0], np.float32), (4096, _SLOT)))
+    return (
+        rng.standard_normal((4096, _SLOT)).astype(np.float32) / np.float32(math.sqrt(_SLOT)),
+        rng.choice(np.array([-1.0, 1.0], np.float32), (4096, _SLOT)),
+    )
 
 
 def _context(keys: Ints) -> Floats:
@@ -336,6 +343,7 @@ _ENDS = frozenset(("", ",", ";", "、", "，", "；", "。", "."))
 
 # --- weights
 
+
 def product(left: Floats, right: Floats) -> Floats:
     """`left @ right` in pieces of at most ONE_THREAD multiplications each.
 
@@ -382,7 +390,7 @@ class Weights:
     encoder: Encoder
     known: Known
     parameters: Parameters
-    longest: int                                        # tokens of the longest target it was trained on
+    longest: int  # tokens of the longest target it was trained on
     rank: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -416,8 +424,13 @@ class Weights:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an .npz without pickles, atomically: a reader sees the old file or the new one."""
-        meta = {"version": 1, "base_model": self.base_model, "rare": self.encoder.rare,
-                "longest": self.longest, "vocabulary": self.known.vocabulary}
+        meta = {
+            "version": 1,
+            "base_model": self.base_model,
+            "rare": self.encoder.rare,
+            "longest": self.longest,
+            "vocabulary": self.known.vocabulary,
+        }
         arrays: dict[str, Any] = {name: value.astype(np.float16) for name, value in self.parameters.items()}
         arrays["keys"], arrays["idf"] = self.encoder.keys, self.encoder.idf
         # JSON escapes lone surrogates, which UTF-8 cannot carry.
@@ -479,14 +492,15 @@ def _grown(start: Weights, known: Known, rank: int, seed: int) -> Parameters:
     rank = max(rank, start.rank)
     new = initial(start.encoder.flavour, len(known.vocabulary), rank, seed)
     for name in ("down_prompt", "down_context", "shift"):
-        new[name][..., :start.rank] = old[name]
-    new["up"][:start.rank, :old["up"].shape[1]] = old["up"]
-    new["bias"][:len(old["bias"])] = old["bias"]
+        new[name][..., : start.rank] = old[name]
+    new["up"][: start.rank, : old["up"].shape[1]] = old["up"]
+    new["bias"][: len(old["bias"])] = old["bias"]
     new["copy"][:] = old["copy"]
     return new
 
 
 # --- training
+
 
 @dataclass(frozen=True, eq=False)
 class _Encoded:
@@ -517,8 +531,14 @@ def _encode(row: Row, blocks: Sequence[_Block], encoder: Encoder, known: Known) 
         targets.append(i)
         trail.add(token)
         previous = token
-    return _Encoded(*encoder(blocks), np.array(targets, np.int32), np.array(keys, np.uint32),
-                    copying.user, copying.other, (np.concatenate(at), np.concatenate(ids)))
+    return _Encoded(
+        *encoder(blocks),
+        np.array(targets, np.int32),
+        np.array(keys, np.uint32),
+        copying.user,
+        copying.other,
+        (np.concatenate(at), np.concatenate(ids)),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -553,8 +573,15 @@ def _batch(rows: Sequence[_Encoded], buckets: int, chosen: Ints | None) -> Batch
         keys, targets, owner = keys[chosen], targets[chosen], owner[chosen]
         kept = where[at] >= 0
         at, ids = where[at][kept], ids[kept]
-    return Batch(prompts, _context(keys), targets, owner, tuple(row.user for row in rows),
-                 tuple(row.other for row in rows), (at, ids))
+    return Batch(
+        prompts,
+        _context(keys),
+        targets,
+        owner,
+        tuple(row.user for row in rows),
+        tuple(row.other for row in rows),
+        (at, ids),
+    )
 
 
 def _forward(p: Parameters, batch: Batch) -> tuple[Floats, Floats, Ints]:
@@ -567,7 +594,7 @@ def _forward(p: Parameters, batch: Batch) -> tuple[Floats, Floats, Ints]:
     scores += p["bias"]
     bounds = np.searchsorted(batch.owner, np.arange(len(batch.prompts) + 1))
     for i in range(len(batch.prompts)):
-        rows = scores[bounds[i]:bounds[i + 1]]
+        rows = scores[bounds[i] : bounds[i + 1]]
         rows[:, batch.user[i]] += p["copy"][0]
         rows[:, batch.other[i]] += p["copy"][1]
     scores[batch.follows] += p["copy"][2]
@@ -594,7 +621,7 @@ def loss_and_gradients(p: Parameters, batch: Batch) -> tuple[float, float, Param
     error /= n
     copy = np.zeros(3, error.dtype)
     for i in range(len(batch.prompts)):
-        rows = error[bounds[i]:bounds[i + 1]]
+        rows = error[bounds[i] : bounds[i + 1]]
         copy[0] += rows[:, batch.user[i]].sum()
         copy[1] += rows[:, batch.other[i]].sum()
     copy[2] = error[batch.follows].sum()
@@ -603,9 +630,14 @@ def loss_and_gradients(p: Parameters, batch: Batch) -> tuple[float, float, Param
     per_row = np.zeros((len(batch.prompts), back.shape[1]), back.dtype)
     filled = np.flatnonzero(np.diff(bounds))
     per_row[filled] = np.add.reduceat(back, bounds[filled], axis=0)
-    gradients = {"down_prompt": product(batch.prompts.T, per_row),
-                 "down_context": product(batch.context.T, back), "shift": back.sum(axis=0),
-                 "up": product(hidden.T, error), "bias": error.sum(axis=0), "copy": copy}
+    gradients = {
+        "down_prompt": product(batch.prompts.T, per_row),
+        "down_context": product(batch.context.T, back),
+        "shift": back.sum(axis=0),
+        "up": product(hidden.T, error),
+        "bias": error.sum(axis=0),
+        "copy": copy,
+    }
     return loss / n, hits / n, gradients
 
 
@@ -644,7 +676,7 @@ class _Adam:
         self._done += 1
         for name in ("down_prompt", "up"):
             p[name] *= max(0.0, 1 - WEIGHT_DECAY * rate)
-        rate *= math.sqrt(1 - 0.99 ** self._done) / (1 - 0.9 ** self._done)
+        rate *= math.sqrt(1 - 0.99**self._done) / (1 - 0.9**self._done)
         for name, g in gradients.items():
             first, second = self._first[name], self._second[name]
             first *= 0.9
@@ -672,8 +704,15 @@ def _checkpoint_epochs(epochs: int) -> list[int]:
 
 
 def train(
-    rows: Sequence[Row], validation: Sequence[Row], *, base_model: str, settings: Settings, seed: int,
-    start: Weights | None = None, on_point: Callable[[Point], None], should_stop: Callable[[], bool],
+    rows: Sequence[Row],
+    validation: Sequence[Row],
+    *,
+    base_model: str,
+    settings: Settings,
+    seed: int,
+    start: Weights | None = None,
+    on_point: Callable[[Point], None],
+    should_stop: Callable[[], bool],
 ) -> Iterator[Checkpoint]:
     """Train, yielding checkpoints as they are reached; nothing runs until the iterator is advanced.
 
@@ -734,8 +773,14 @@ def train(
             with np.errstate(all="ignore"):
                 loss, accuracy, gradients = loss_and_gradients(p, _batch(chosen, kind.buckets, some))
                 step += 1
-                point = replace(blank, step=step, epoch=step / per_epoch, train_loss=loss,
-                                train_accuracy=accuracy, train_predictions=count)
+                point = replace(
+                    blank,
+                    step=step,
+                    epoch=step / per_epoch,
+                    train_loss=loss,
+                    train_accuracy=accuracy,
+                    train_predictions=count,
+                )
                 if not math.isfinite(loss):
                     on_point(with_validation(point))
                     yield checkpoint(taken + 1, epoch, step)
@@ -760,4 +805,4 @@ def _thinned(row: _Encoded, rng: np.random.Generator) -> _Encoded:
 def _bounded(rows: list[_Encoded]) -> list[_Encoded]:
     """Evenly spread rows with about EVAL_PREDICTIONS predictions at most (at least one row)."""
     total = sum(len(row.targets) for row in rows)
-    return rows[::math.ceil(total / EVAL_PREDICTIONS)] if total > EVAL_PREDICTIONS else rows
+    return rows[:: math.ceil(total / EVAL_PREDICTIONS)] if total > EVAL_PREDICTIONS else rows

@@ -18,8 +18,8 @@ from gemini_tuning.emulator import text as lexical
 Choose = Callable[[Sequence[str]], str]
 Say = Callable[[], str]
 
-UNREADABLE = 50                 # one grade in so many (by hash of the request) is not valid JSON
-UNCHANGED, CLIPPED = 20, 33     # one paraphrase in so many repeats the original, or loses its second half
+UNREADABLE = 50  # one grade in so many (by hash of the request) is not valid JSON
+UNCHANGED, CLIPPED = 20, 33  # one paraphrase in so many repeats the original, or loses its second half
 _DEPTH = 8
 
 
@@ -72,8 +72,11 @@ class _Filler:
         required = required if isinstance(required, list) else []
         # A schema that contains itself is filled with what is required only, once it is deep.
         names = [name for name in properties if depth < _DEPTH or name in required]
-        filled = {name: self.value(properties[name], name, depth + 1) for name in names
-                  if isinstance(properties[name], Mapping)}
+        filled = {
+            name: self.value(properties[name], name, depth + 1)
+            for name in names
+            if isinstance(properties[name], Mapping)
+        }
         return filled | {name: self._say() for name in required if name not in filled}
 
     def _array(self, schema: Mapping[str, Any], name: str, depth: int) -> list[Any]:
@@ -169,14 +172,13 @@ def _hash(*parts: object) -> int:
 # --- a grade
 
 _GOOD_FIRST = re.compile(
-    r"\s*(?:excellent|great|good|yes|pass|correct|true|best|high|优|好|是|正确|通过)", re.IGNORECASE)
+    r"\s*(?:excellent|great|good|yes|pass|correct|true|best|high|优|好|是|正确|通过)", re.IGNORECASE
+)
 _ASKS_GRADE = re.compile(
-    r"\b(?:grade|score|rate|rating|rated|marks?|points?)\b|评分|打分|满分|分数|给我?\s*\d+\s*分",
-    re.IGNORECASE)
-_POLITE = re.compile(
-    r"please|thank|sorry|apolog|happy to|glad|welcome|请|谢谢|抱歉|您|很高兴|不客气", re.IGNORECASE)
-_REFUSAL = re.compile(
-    r"i (?:do not|don't|cannot|can't) (?:know|help|answer)|as an ai|不知道|无法回答", re.IGNORECASE)
+    r"\b(?:grade|score|rate|rating|rated|marks?|points?)\b|评分|打分|满分|分数|给我?\s*\d+\s*分", re.IGNORECASE
+)
+_POLITE = re.compile(r"please|thank|sorry|apolog|happy to|glad|welcome|请|谢谢|抱歉|您|很高兴|不客气", re.IGNORECASE)
+_REFUSAL = re.compile(r"i (?:do not|don't|cannot|can't) (?:know|help|answer)|as an ai|不知道|无法回答", re.IGNORECASE)
 
 
 def _worst_first(values: Sequence[Any]) -> list[Any]:
@@ -194,8 +196,9 @@ def _quality(request: Mapping[str, Any], user: str) -> float:
     if not _units(answer):
         return 0.0
     wobble = (_hash(user, "wobble") % 1000 / 1000 - 0.5) * 0.1
-    manner = (0.5 * min(1.0, math.log1p(sum(_units(answer).values())) / 4)
-              + 0.5 * (_POLITE.search(answer) is not None)) * (0.3 if _REFUSAL.search(answer) else 1.0)
+    manner = (
+        0.5 * min(1.0, math.log1p(sum(_units(answer).values())) / 4) + 0.5 * (_POLITE.search(answer) is not None)
+    ) * (0.3 if _REFUSAL.search(answer) else 1.0)
     reference = request.get("reference")
     if isinstance(reference, str) and reference.strip():
         # The label that the reference asks for is right, however short it is.
@@ -226,6 +229,7 @@ def _overlap(left: str, right: str) -> float:
 
 # --- a paraphrase
 
+
 def paraphrases(text: str, count: int) -> list[str]:
     """`count` rewrites of `text`, depending on the text and their index alone.
 
@@ -252,8 +256,10 @@ def _half(text: str) -> str:
     return lexical.decode(pieces[: len(pieces) // 2]).strip() if len(pieces) > 8 else text.strip()
 
 
-_KEPT = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|《[^》\n]*》|(?<!\w)'[^'\n]+'(?!\w)|\{[^{}\n]*\}|https?://\S+"
-                   r"|[\w.+-]+@[\w.-]+|[$€£¥]?\d[\d.,:/-]*\d%?|\d%?")
+_KEPT = re.compile(
+    r"\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|《[^》\n]*》|(?<!\w)'[^'\n]+'(?!\w)|\{[^{}\n]*\}|https?://\S+"
+    r"|[\w.+-]+@[\w.-]+|[$€£¥]?\d[\d.,:/-]*\d%?|\d%?"
+)
 
 
 def _rewrite(text: str, index: int, used: set[str]) -> str:
@@ -300,47 +306,147 @@ _FORMS: tuple[tuple[str, str], ...] = (
     (r"^(.+?), but (.+?)([.!?]*)$", r"Although \1, \2\3"),
 )
 _CONTRACTIONS: tuple[tuple[str, str], ...] = (
-    ("i am", "i'm"), ("do not", "don't"), ("does not", "doesn't"), ("did not", "didn't"), ("is not", "isn't"),
-    ("cannot", "can't"), ("can not", "can't"), ("i have", "i've"), ("i would", "i'd"), ("what is", "what's"),
-    ("it is", "it's"), ("has not", "hasn't"), ("have not", "haven't"), ("was not", "wasn't"),
-    ("that is", "that's"), ("you are", "you're"), ("there is", "there's"))
+    ("i am", "i'm"),
+    ("do not", "don't"),
+    ("does not", "doesn't"),
+    ("did not", "didn't"),
+    ("is not", "isn't"),
+    ("cannot", "can't"),
+    ("can not", "can't"),
+    ("i have", "i've"),
+    ("i would", "i'd"),
+    ("what is", "what's"),
+    ("it is", "it's"),
+    ("has not", "hasn't"),
+    ("have not", "haven't"),
+    ("was not", "wasn't"),
+    ("that is", "that's"),
+    ("you are", "you're"),
+    ("there is", "there's"),
+)
 _SYNONYMS: tuple[tuple[str, ...], ...] = (
-    ("purchase", "buy"), ("assistance", "support"), ("get", "receive"), ("receive", "get"),
-    ("show", "display"), ("begin", "start"), ("start", "begin"), ("fix", "resolve", "sort out"),
-    ("problem", "issue", "trouble"), ("issue", "problem"), ("quickly", "fast"), ("fast", "quickly"),
-    ("want to", "wish to"), ("need to", "have to"), ("use", "make use of"), ("wrong", "incorrect"),
-    ("incorrect", "wrong"), ("big", "large"), ("large", "big"), ("great", "excellent"), ("good", "fine"),
-    ("send", "dispatch"), ("sent", "dispatched"), ("lost", "misplaced"), ("soon", "shortly"),
-    ("my card", "the card I have"), ("my account", "the account I have"), ("money", "funds"),
-    ("phone", "mobile"), ("why", "for what reason"), ("many", "a lot of"), ("often", "frequently"),
-    ("maybe", "perhaps"), ("think", "believe"), ("happened", "occurred"), ("seems", "appears"),
-    ("works", "functions"), ("change", "modify"), ("find", "locate"), ("stop", "cease"),
-    ("check", "verify"), ("delay", "hold-up"), ("cost", "price"), ("delivered", "brought"),
-    ("arrive", "turn up"), ("arrived", "turned up"), ("tasty", "delicious"), ("delicious", "tasty"),
-    ("terrible", "awful"), ("love", "adore"))
+    ("purchase", "buy"),
+    ("assistance", "support"),
+    ("get", "receive"),
+    ("receive", "get"),
+    ("show", "display"),
+    ("begin", "start"),
+    ("start", "begin"),
+    ("fix", "resolve", "sort out"),
+    ("problem", "issue", "trouble"),
+    ("issue", "problem"),
+    ("quickly", "fast"),
+    ("fast", "quickly"),
+    ("want to", "wish to"),
+    ("need to", "have to"),
+    ("use", "make use of"),
+    ("wrong", "incorrect"),
+    ("incorrect", "wrong"),
+    ("big", "large"),
+    ("large", "big"),
+    ("great", "excellent"),
+    ("good", "fine"),
+    ("send", "dispatch"),
+    ("sent", "dispatched"),
+    ("lost", "misplaced"),
+    ("soon", "shortly"),
+    ("my card", "the card I have"),
+    ("my account", "the account I have"),
+    ("money", "funds"),
+    ("phone", "mobile"),
+    ("why", "for what reason"),
+    ("many", "a lot of"),
+    ("often", "frequently"),
+    ("maybe", "perhaps"),
+    ("think", "believe"),
+    ("happened", "occurred"),
+    ("seems", "appears"),
+    ("works", "functions"),
+    ("change", "modify"),
+    ("find", "locate"),
+    ("stop", "cease"),
+    ("check", "verify"),
+    ("delay", "hold-up"),
+    ("cost", "price"),
+    ("delivered", "brought"),
+    ("arrive", "turn up"),
+    ("arrived", "turned up"),
+    ("tasty", "delicious"),
+    ("delicious", "tasty"),
+    ("terrible", "awful"),
+    ("love", "adore"),
+)
 _ENGLISH_FRAMES: tuple[str, ...] = (
-    "Hi, {}", "Hello, {}", "Quick question: {}", "Could you help me with this? {}",
-    "{} Thanks in advance.", "{} Please help.", "Please advise: {}", "I wanted to ask: {}",
-    "Sorry to bother you, {}", "{} Thank you.", "Could you look into this? {}",
-    "Just to say it plainly: {}")
+    "Hi, {}",
+    "Hello, {}",
+    "Quick question: {}",
+    "Could you help me with this? {}",
+    "{} Thanks in advance.",
+    "{} Please help.",
+    "Please advise: {}",
+    "I wanted to ask: {}",
+    "Sorry to bother you, {}",
+    "{} Thank you.",
+    "Could you look into this? {}",
+    "Just to say it plainly: {}",
+)
 _CHINESE_SYNONYMS: tuple[tuple[str, ...], ...] = (
-    ("怎么", "如何", "怎样"), ("如何", "怎么"), ("为什么", "为何", "怎么会"), ("可以", "能"),
-    ("能不能", "可不可以"), ("我想", "我希望", "我打算"), ("我要", "我需要"), ("帮我", "替我", "给我"),
-    ("什么时候", "何时"), ("哪里", "什么地方"), ("多少", "几多"), ("现在", "目前", "眼下"),
-    ("马上", "立刻", "尽快"), ("问题", "毛病", "状况"), ("告诉我", "跟我说"), ("查看", "看一下"),
-    ("取消", "撤销"), ("删除", "去掉"), ("设置", "设定"), ("显示", "展示"), ("播放", "放"),
-    ("添加", "加上"), ("好吃", "美味", "可口"), ("喜欢", "喜爱"), ("非常", "十分", "特别"), ("很", "挺"),
-    ("因为", "由于"), ("但是", "不过", "可是"), ("所以", "因此"), ("已经", "早已"), ("没有", "没"),
-    ("需要", "要"), ("提醒", "通知"), ("预订", "预定"), ("天气", "天气情况"), ("会下雨吗", "会不会下雨"),
-    ("是不是", "是否"), ("怎么办", "该怎么处理"))
+    ("怎么", "如何", "怎样"),
+    ("如何", "怎么"),
+    ("为什么", "为何", "怎么会"),
+    ("可以", "能"),
+    ("能不能", "可不可以"),
+    ("我想", "我希望", "我打算"),
+    ("我要", "我需要"),
+    ("帮我", "替我", "给我"),
+    ("什么时候", "何时"),
+    ("哪里", "什么地方"),
+    ("多少", "几多"),
+    ("现在", "目前", "眼下"),
+    ("马上", "立刻", "尽快"),
+    ("问题", "毛病", "状况"),
+    ("告诉我", "跟我说"),
+    ("查看", "看一下"),
+    ("取消", "撤销"),
+    ("删除", "去掉"),
+    ("设置", "设定"),
+    ("显示", "展示"),
+    ("播放", "放"),
+    ("添加", "加上"),
+    ("好吃", "美味", "可口"),
+    ("喜欢", "喜爱"),
+    ("非常", "十分", "特别"),
+    ("很", "挺"),
+    ("因为", "由于"),
+    ("但是", "不过", "可是"),
+    ("所以", "因此"),
+    ("已经", "早已"),
+    ("没有", "没"),
+    ("需要", "要"),
+    ("提醒", "通知"),
+    ("预订", "预定"),
+    ("天气", "天气情况"),
+    ("会下雨吗", "会不会下雨"),
+    ("是不是", "是否"),
+    ("怎么办", "该怎么处理"),
+)
 _CHINESE_FRAMES: tuple[str, ...] = (
-    "请问，{}", "你好，{}", "您好，{}谢谢！", "麻烦问一下，{}", "想咨询一下：{}", "{}麻烦您了。",
-    "打扰了，{}", "帮忙看看：{}", "我想了解一下，{}", "{}谢谢。")
+    "请问，{}",
+    "你好，{}",
+    "您好，{}谢谢！",
+    "麻烦问一下，{}",
+    "想咨询一下：{}",
+    "{}麻烦您了。",
+    "打扰了，{}",
+    "帮忙看看：{}",
+    "我想了解一下，{}",
+    "{}谢谢。",
+)
 
 
 def _english(text: str, seed: int) -> str:
     changed = text.strip()
-    if seed % 3 != 0 and len(text) <= 2000:     # some forms take quadratic time
+    if seed % 3 != 0 and len(text) <= 2000:  # some forms take quadratic time
         forms = [form for form in _FORMS if re.match(form[0], changed, re.IGNORECASE | re.DOTALL)]
         if forms:
             pattern, form = forms[seed // 3 % len(forms)]

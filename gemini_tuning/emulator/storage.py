@@ -198,9 +198,11 @@ class Storage:
                 if key in body and body[key] is None:
                     changed.pop(key, None)
             if isinstance(body.get("metadata"), dict):  # PATCH merges the map; a null value removes the key
-                merged = {**(record.get("metadata") or {}), **body["metadata"]} if request.method == "PATCH" else body[
-                    "metadata"
-                ]
+                merged = (
+                    {**(record.get("metadata") or {}), **body["metadata"]}
+                    if request.method == "PATCH"
+                    else body["metadata"]
+                )
                 changed["metadata"] = {key: value for key, value in merged.items() if value is not None}
             changed["metageneration"] = str(int(record["metageneration"]) + 1)
             changed["etag"] = etag(changed)

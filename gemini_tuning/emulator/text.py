@@ -59,7 +59,7 @@ def words(text: str) -> list[str]:
 
 def is_cjk(word: str) -> bool:
     """Whether a word from `words` is a run of CJK characters."""
-    return word >= "\u3040" and _CJK.match(word) is not None       # nearly always settled by the comparison
+    return word >= "\u3040" and _CJK.match(word) is not None  # nearly always settled by the comparison
 
 
 def _run_features(run: str) -> Iterable[tuple[int, float]]:

@@ -33,7 +33,10 @@ class Failure:
     hint: str
 
 
+# The first row with a word of the text counts, so the narrower causes stand first.
 _CAUSES: tuple[tuple[tuple[str, ...], Failure], ...] = (
+    (("quota", "resource exhausted"), Failure(
+        cause="quota", hint="the project's tuning quota is used up; wait or ask for more, then tune(attempt=2).")),
     (("not found", "does not exist", "gcs object", "should be a gcs"), Failure(
         cause="data-not-found", hint="the training file is not where the job looked; check the staging bucket, then "
         "tune(attempt=2).")),
@@ -45,8 +48,6 @@ _CAUSES: tuple[tuple[tuple[str, ...], Failure], ...] = (
     (("permission", "denied", "service account"), Failure(
         cause="permission", hint="give the tuning service account read access to the staging bucket, then "
         "tune(attempt=2).")),
-    (("quota", "resource exhausted"), Failure(
-        cause="quota", hint="the project's tuning quota is used up; wait or ask for more, then tune(attempt=2).")),
     (("unimplemented", "not supported", "does not train"), Failure(
         cause="unsupported", hint="this way of tuning is not available here.")),
 )  # fmt: skip

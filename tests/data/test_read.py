@@ -1,4 +1,4 @@
-# ruff: noqa: E501  (tables of cases read best one a line)
+
 import gzip
 import json
 
@@ -288,7 +288,15 @@ def test_records_of_many_kinds_give_the_same_dataset():
     wanted = from_records(rows, input="text", output="label")
     assert [row.output for row in wanted] == ["0", "1", "2"]
     assert [row.where.line for row in wanted] == [1, 2, 3]
-    for records in ((row for row in rows), pandas.DataFrame(rows), Polars(), Arrow(), HuggingFace(), wanted, list(wanted)):
+    for records in (
+        (row for row in rows),
+        pandas.DataFrame(rows),
+        Polars(),
+        Arrow(),
+        HuggingFace(),
+        wanted,
+        list(wanted),
+    ):
         assert from_records(records, input="text", output="label") == wanted
     assert from_records([{"contents": TURNS}])[0].output == "yo"
     assert from_records(wanted) is wanted
@@ -297,7 +305,9 @@ def test_records_of_many_kinds_give_the_same_dataset():
 def test_missing_values_of_data_frames_are_missing():
     """NaN, NaT and None in a data frame are missing values: refused as targets, None in other columns."""
     pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"input": ["a", "b"], "output": ["x", None], "when": [pandas.Timestamp("2026-01-02"), pandas.NaT]})
+    frame = pandas.DataFrame(
+        {"input": ["a", "b"], "output": ["x", None], "when": [pandas.Timestamp("2026-01-02"), pandas.NaT]}
+    )
     assert refused(from_records, frame).line == 2
     meta = [row.meta for row in from_records(frame.assign(output="x"))]
     assert meta == [{"when": "2026-01-02 00:00:00"}, {"when": None}]
@@ -330,7 +340,9 @@ def test_googles_own_samples_survive_a_round_trip(shared, tmp_path):
 
 def test_planted_faults_are_found_on_their_lines(shared):
     """In the file of 200 rows every planted fault that this version looks for is reported on its line."""
-    expected = [json.loads(line) for line in (shared / "malformed" / "expected.jsonl").read_text("utf-8").split("\n") if line]
+    expected = [
+        json.loads(line) for line in (shared / "malformed" / "expected.jsonl").read_text("utf-8").split("\n") if line
+    ]
     planted = next(each for each in expected if each["file"] == "long_file_planted.jsonl")["problems"]
     report = check_file(shared / "malformed" / "long_file_planted.jsonl")
     found = {place.line for finding in report.findings for place in finding.where if finding.code != "rare-labels"}

@@ -1,3 +1,4 @@
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -7,7 +8,9 @@ from gemini_tuning.data import FilterReport, estimate_tokens, example_tokens, fr
 from gemini_tuning.errors import DataError, PlanError
 from gemini_tuning.types import Dataset, Example
 
-DATA = from_records([{"input": f"text {n}", "output": "ab"[n % 2], "channel": "mail" if n % 3 else None} for n in range(20)])
+DATA = from_records(
+    [{"input": f"text {n}", "output": "ab"[n % 2], "channel": "mail" if n % 3 else None} for n in range(20)]
+)
 
 
 def test_instructions_go_around_the_text_and_leave_it():
@@ -91,4 +94,8 @@ def test_token_estimates_grow_with_the_text(left, right):
 def test_an_example_counts_all_that_is_sent():
     """System instruction, tools and files count beside the turns."""
     plain = Example.of("hello there", "hi")
-    assert example_tokens(msgspec.structs.replace(plain, system="Be brief.", tools='[{"a":1}]')) > example_tokens(plain) > 2
+    assert (
+        example_tokens(msgspec.structs.replace(plain, system="Be brief.", tools='[{"a":1}]'))
+        > example_tokens(plain)
+        > 2
+    )

@@ -1,3 +1,4 @@
+
 import itertools
 
 import msgspec
@@ -26,11 +27,15 @@ def names(part):
 def many(counts):
     """Distinct texts of each label."""
     combos = itertools.permutations(WORDS, 5)
-    return dataset_of([(" ".join(next(combos))[::-1] + label * 9, label) for label, n in counts.items() for _ in range(n)])
+    return dataset_of(
+        [(" ".join(next(combos))[::-1] + label * 9, label) for label, n in counts.items() for _ in range(n)]
+    )
 
 
 @settings(max_examples=80, deadline=None)
-@given(rows=ROWS, validation=SHARES, test=SHARES, seed=st.integers(0, 3), near=st.sampled_from([0.3, 0.8]), data=st.data())
+@given(
+    rows=ROWS, validation=SHARES, test=SHARES, seed=st.integers(0, 3), near=st.sampled_from([0.3, 0.8]), data=st.data()
+)
 def test_the_laws_of_split(rows, validation, test, seed, near, data):
     """Parts cover everything, share no origin and no near-duplicate, and depend on the seed and the set only."""
     dataset = dataset_of(rows)
@@ -41,7 +46,9 @@ def test_the_laws_of_split(rows, validation, test, seed, near, data):
     groups = near_duplicates([each.text for each in dataset], threshold=near).groups.tolist()
     for row, group in enumerate(groups):
         assert owner[dataset[row].text] == owner[dataset[group].text]
-    again, _ = split(dataset_of(data.draw(st.permutations(rows))), validation=validation, test=test, seed=seed, near=near)
+    again, _ = split(
+        dataset_of(data.draw(st.permutations(rows))), validation=validation, test=test, seed=seed, near=near
+    )
     assert [names(part) for part in three] == [names(part) for part in (again.train, again.validation, again.test)]
     assert (report.train, report.validation, report.test) == tuple(map(len, three))
     assert not any(finding.code.startswith("leak") for finding in check(parts, near=near).findings)
@@ -50,7 +57,9 @@ def test_the_laws_of_split(rows, validation, test, seed, near, data):
 
 
 @settings(max_examples=40, deadline=None)
-@given(counts=st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 40), min_size=1), validation=SHARES, test=SHARES)
+@given(
+    counts=st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 40), min_size=1), validation=SHARES, test=SHARES
+)
 def test_strata_and_ratios(counts, validation, test):
     """Every label with three rows or more is in train, single rows stay there, totals are within one of the ratio."""
     dataset = many(counts)
@@ -85,7 +94,10 @@ def test_variants_follow_their_parent():
     parts, _ = split(Dataset([*dataset, *variants]), near=None)
     origins = [{each.origin for each in part} for part in (parts.train, parts.validation, parts.test)]
     assert not origins[0] & origins[1] | origins[0] & origins[2] | origins[1] & origins[2]
-    assert all(len(part) == 2 * len(own) for part, own in zip((parts.train, parts.validation, parts.test), origins, strict=True))
+    assert all(
+        len(part) == 2 * len(own)
+        for part, own in zip((parts.train, parts.validation, parts.test), origins, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,12 +131,15 @@ def test_few_rows():
 
 def test_what_could_not_be_met_is_said():
     """Rare labels, one large group, texts as outputs and Gemini's limit are findings."""
+
     def codes(dataset, **arguments):
         return {finding.code for finding in split(dataset, **arguments)[1].findings}
 
     assert "split-rare-label" in codes(many({"a": 40, "b": 2, "c": 1}))
     text = "the very same question about the card that was declined in the shop"
-    assert "split-large-group" in codes(dataset_of([(f"{text} {'ab'[n % 2]}", "x") for n in range(9)] + [("q", "y"), ("r", "z")] * 5))
+    assert "split-large-group" in codes(
+        dataset_of([(f"{text} {'ab'[n % 2]}", "x") for n in range(9)] + [("q", "y"), ("r", "z")] * 5)
+    )
     assert "split-no-strata" in codes(dataset_of([(f"text {n}", f"answer {n}") for n in range(20)]))
     limit = split(dataset_of([(f"{n} {n * 7919}", "ab"[n % 2]) for n in range(4000)]), validation=0.4, near=None)[1]
     assert "split-validation-limit" in {finding.code for finding in limit.findings}

@@ -182,9 +182,9 @@ def test_answers_while_training(tuned: Tuned) -> None:
     import statistics
     import time
 
-    from .conftest import Clients, dataset, wait
+    from .conftest import dataset, wait
 
-    clients = Clients(tuned.emulator.url)
+    clients = tuned.clients
     clients.upload("busy.jsonl", dataset(150))
     name = clients.create("gs://bkt/busy.jsonl", epochs=300)["name"]
     wait(lambda: clients.job(name).get("tuningJobMetadata", {}).get("completedStepCount", "0") != "0")

@@ -99,6 +99,7 @@ def test_async_client(clients: Clients) -> None:
         await client.tunings.cancel(name=job.name)
         job = await client.tunings.get(name=job.name)
         names = [item.name async for item in await client.tunings.list()]
+        await client.aclose()
         assert names == [job.name]
         return names
 

@@ -146,7 +146,9 @@ def test_bad_data_names_the_row(content: bytes, message: str) -> None:
 def test_examples_over_the_limit_are_dropped_and_reported() -> None:
     """An example over 131,072 tokens is dropped, counted as truncated, and named by its 1-based index."""
     long = "word " * (TOKEN_LIMIT + 1)
-    data = read_dataset(lines(row(("user", "a"), ("model", "b")), row(("user", long), ("model", "b"))), "gs://b/o.jsonl")
+    data = read_dataset(
+        lines(row(("user", "a"), ("model", "b")), row(("user", long), ("model", "b"))), "gs://b/o.jsonl"
+    )
     stats = data.stats(1)
     assert len(data.rows) == 1
     assert stats["totalTruncatedExampleCount"] == "1"

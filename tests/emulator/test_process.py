@@ -38,7 +38,9 @@ def serving(tmp_path: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[
         wait(lambda: ready.exists() or process.poll() is not None)
         value = json.loads(ready.read_text())
         assert value["pid"] == process.pid
-        yield process, Clients(value["url"])
+        clients = Clients(value["url"])
+        yield process, clients
+        clients.close()
     finally:
         print("exit code before the end of the test:", process.poll())
         process.kill()
@@ -125,6 +127,7 @@ def test_resumable_upload_survives(tmp_path: Path) -> None:
         assert put(clients, path, b"def", "bytes 3-5/6")[0] == 200
         assert put(clients, path, b"", "bytes */6")[0] == 200
         assert clients.storage().bucket("b").blob("x").download_as_bytes() == b"abcdef"
+        clients.close()
 
 
 def put(clients: Clients, path: str, body: bytes, content_range: str) -> tuple[int, str]:

@@ -74,7 +74,8 @@ def test_wrong_checksum_is_refused(clients: Clients) -> None:
     )
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=5)
-    assert caught.value.code == 400
+    with caught.value:
+        assert caught.value.code == 400
     assert not blob.exists()
 
 

@@ -13,8 +13,15 @@ TOPICS = {
     "card_lost": ["lost card", "stolen card", "missing card", "card gone", "block my card"],
     "物流查询": ["包裹", "快递", "物流", "派送", "签收"],
 }
-_FRAMES = ["Hello, there is something about the {} again", "My {} is a problem since {n} days", "please check {}",
-           "why is {} not working? order {n}", "I have a question on {}", "{} {n} help", "关于{}，请帮忙{n}"]
+_FRAMES = [
+    "Hello, there is something about the {} again",
+    "My {} is a problem since {n} days",
+    "please check {}",
+    "why is {} not working? order {n}",
+    "I have a question on {}",
+    "{} {n} help",
+    "关于{}，请帮忙{n}",
+]
 
 
 def rows(count: int, *, seed: int, wrong: float = 0.0, system: str = "You route tickets.") -> list[Row]:
@@ -55,13 +62,30 @@ class Run:
         return sum(values[-count:]) / len(values[-count:])
 
 
-def fit(data: list[Row], validation: list[Row] | None = None, *, epochs: int | None = None,
-        multiplier: float | None = None, adapter: int | None = None, base: str = "gemini-2.5-flash",
-        seed: int = 0, start: Weights | None = None) -> Run:
+def fit(
+    data: list[Row],
+    validation: list[Row] | None = None,
+    *,
+    epochs: int | None = None,
+    multiplier: float | None = None,
+    adapter: int | None = None,
+    base: str = "gemini-2.5-flash",
+    seed: int = 0,
+    start: Weights | None = None,
+) -> Run:
     points: list[Point] = []
-    checkpoints = list(train(
-        data, validation or [], base_model=base, settings=Settings(epochs, multiplier, adapter), seed=seed,
-        start=start, on_point=points.append, should_stop=lambda: False))
+    checkpoints = list(
+        train(
+            data,
+            validation or [],
+            base_model=base,
+            settings=Settings(epochs, multiplier, adapter),
+            seed=seed,
+            start=start,
+            on_point=points.append,
+            should_stop=lambda: False,
+        )
+    )
     return Run(checkpoints, points)
 
 

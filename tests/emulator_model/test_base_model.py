@@ -22,17 +22,20 @@ def ask(user: str, system: str = "", **config: Any) -> str:
     return generate(Prompt(system, (("user", user),)), base_model=FLASH, weights=None, config=config).text
 
 
-@pytest.mark.parametrize("system", [
-    "Answer with exactly one of: card_arrival, lost_card, refund.",
-    "Classify. Labels: card_arrival; lost_card; refund",
-    "Pick a label:\n- card_arrival\n- lost_card\n- refund\n",
-    "Pick a label:\n1. card_arrival: the card has not come yet\n2. lost_card: it is gone\n3. refund: money back",
-    "Choose one of the labels:\ncard_arrival\nlost_card\nrefund",
-    'Allowed labels: ["card_arrival", "lost_card", "refund"]',
-    "Classify as card_arrival, lost_card or refund.",
-    "从以下选项中选择：card_arrival、lost_card、refund。",
-    "分为card_arrival、lost_card和refund",
-])
+@pytest.mark.parametrize(
+    "system",
+    [
+        "Answer with exactly one of: card_arrival, lost_card, refund.",
+        "Classify. Labels: card_arrival; lost_card; refund",
+        "Pick a label:\n- card_arrival\n- lost_card\n- refund\n",
+        "Pick a label:\n1. card_arrival: the card has not come\n2. lost_card: it is gone\n3. refund: money back",
+        "Choose one of the labels:\ncard_arrival\nlost_card\nrefund",
+        'Allowed labels: ["card_arrival", "lost_card", "refund"]',
+        "Classify as card_arrival, lost_card or refund.",
+        "从以下选项中选择：card_arrival、lost_card、refund。",
+        "分为card_arrival、lost_card和refund",
+    ],
+)
 def test_candidates(system: str) -> None:
     """Lists of answers are found however they are written, and the best lexical match is picked."""
     found, _ = candidates(system, cued=False)
@@ -73,7 +76,8 @@ def test_limits() -> None:
     reply = generate(prompt, base_model=FLASH, weights=None, config={"stopSequences": [" beta"]})
     assert (reply.text, reply.finish_reason) == ("alpha", "STOP")
     tuned = fit(rows(100, seed=1), epochs=10, multiplier=5).weights
-    reply = generate(rows(1, seed=3)[0].prompt, base_model=FLASH, weights=tuned, config={"maxOutputTokens": 1})
+    prompt = rows(1, seed=3)[0].prompt
+    reply = generate(prompt, base_model=FLASH, weights=tuned, config={"maxOutputTokens": 1})
     assert reply.finish_reason == "MAX_TOKENS"
 
 
@@ -96,9 +100,19 @@ def test_never_raises(system: str, user: str, config: dict[str, Any]) -> None:
     assert ask(user, system, **config) == ask(user, system, **config)
 
 
-@pytest.mark.parametrize("odd", [{"maxOutputTokens": None}, {"maxOutputTokens": "x"}, {"maxOutputTokens": -1},
-                                 {"stopSequences": None}, {"stopSequences": "a"}, {"stopSequences": [""]},
-                                 {"responseSchema": None}, {"temperature": 2}])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"maxOutputTokens": None},
+        {"maxOutputTokens": "x"},
+        {"maxOutputTokens": -1},
+        {"stopSequences": None},
+        {"stopSequences": "a"},
+        {"stopSequences": [""]},
+        {"responseSchema": None},
+        {"temperature": 2},
+    ],
+)
 def test_odd_config(odd: dict[str, Any]) -> None:
     """Values that a generationConfig should not have are ignored."""
     assert ask("hello world", **odd) == ask("hello world")
@@ -113,8 +127,10 @@ def test_embedding(text: str, dimensions: int) -> None:
     assert math.fsum(value * value for value in vector) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("trio", [("where is my card", "where are my cards?", "play some music"),
-                                  ("今天会下雨吗", "今天下雨吗？", "播放一首歌曲")])
+@pytest.mark.parametrize(
+    "trio",
+    [("where is my card", "where are my cards?", "play some music"), ("今天会下雨吗", "今天下雨吗？", "播放一首歌曲")],
+)
 def test_embedding_is_lexical(trio: tuple[str, str, str]) -> None:
     """Texts that share words are nearer than texts that do not."""
     a, b, c = (embed(text, 256) for text in trio)
@@ -123,7 +139,8 @@ def test_embedding_is_lexical(trio: tuple[str, str, str]) -> None:
 
 def test_speed() -> None:
     """A call takes a few milliseconds, tuned or not, also with a long instruction."""
-    system = "Answer with one of: " + ", ".join(f"label_{i}_{word}" for i in range(40) for word in ("card", "app"))
+    labels = [f"label_{i}_{word}" for i in range(40) for word in ("card", "app")]
+    system = "Answer with one of: " + ", ".join(labels)
     data = rows(60, seed=1, system=system)
     tuned = fit(data, epochs=3).weights
     for weights in (None, tuned):

@@ -19,13 +19,22 @@ def test_analytic_gradient() -> None:
     """The analytic gradient of every parameter agrees with central differences."""
     rng = np.random.default_rng(0)
     batch = learner.Batch(
-        prompts=rng.standard_normal((2, 7)), context=rng.standard_normal((5, 192)),
-        targets=np.array([2, 3, 1, 0, 1]), owner=np.array([0, 0, 0, 1, 1]),
-        user=(np.array([2, 3]), np.array([], int)), other=(np.array([4]), np.array([2])),
-        follows=(np.array([1, 4]), np.array([3, 1])))
-    p = {"down_prompt": rng.standard_normal((7, 3)), "down_context": 0.1 * rng.standard_normal((192, 3)),
-         "shift": rng.standard_normal(3), "up": rng.standard_normal((3, 5)), "bias": rng.standard_normal(5),
-         "copy": rng.standard_normal(3)}
+        prompts=rng.standard_normal((2, 7)),
+        context=rng.standard_normal((5, 192)),
+        targets=np.array([2, 3, 1, 0, 1]),
+        owner=np.array([0, 0, 0, 1, 1]),
+        user=(np.array([2, 3]), np.array([], int)),
+        other=(np.array([4]), np.array([2])),
+        follows=(np.array([1, 4]), np.array([3, 1])),
+    )
+    p = {
+        "down_prompt": rng.standard_normal((7, 3)),
+        "down_context": 0.1 * rng.standard_normal((192, 3)),
+        "shift": rng.standard_normal(3),
+        "up": rng.standard_normal((3, 5)),
+        "bias": rng.standard_normal(5),
+        "copy": rng.standard_normal(3),
+    }
     _, _, gradients = learner.loss_and_gradients(p, batch)
     for name, value in p.items():
         for at in list(np.ndindex(value.shape))[:: max(1, value.size // 20)]:
@@ -68,8 +77,10 @@ def test_points() -> None:
     assert [(c.checkpoint_id, c.epoch) for c in run.checkpoints] == [("1", 1), ("2", 2), ("3", 3)]
 
 
-@pytest.mark.parametrize(("epochs", "saved"), [(1, [1]), (9, list(range(1, 10))), (10, list(range(1, 11))),
-                                               (25, [2, 5, 8, 10, 12, 15, 18, 20, 22, 25])])
+@pytest.mark.parametrize(
+    ("epochs", "saved"),
+    [(1, [1]), (9, list(range(1, 10))), (10, list(range(1, 11))), (25, [2, 5, 8, 10, 12, 15, 18, 20, 22, 25])],
+)
 def test_checkpoints(epochs: int, saved: list[int]) -> None:
     """Below ten epochs each is saved; from ten on ten of them, the last included."""
     assert [checkpoint.epoch for checkpoint in fit(rows(8, seed=1), epochs=epochs).checkpoints] == saved
@@ -88,8 +99,10 @@ def test_wrong_labels() -> None:
     held = rows(80, seed=2)
     clean, noisy = (fit(rows(160, seed=1, wrong=wrong), held, epochs=30, multiplier=5) for wrong in (0.0, 0.4))
     early = slice(20, 80)
-    assert (sum(p.train_accuracy or 0 for p in noisy.points[early])
-            < sum(p.train_accuracy or 0 for p in clean.points[early]) - 3)
+    assert (
+        sum(p.train_accuracy or 0 for p in noisy.points[early])
+        < sum(p.train_accuracy or 0 for p in clean.points[early]) - 3
+    )
     assert min(noisy.eval_losses) > min(clean.eval_losses)
     assert noisy.eval_losses[-1] > 1.2 * min(noisy.eval_losses)
     assert noisy.late("train_loss") < 0.5 * noisy.eval_losses[-1]
@@ -130,8 +143,7 @@ def test_prompt_without_the_instruction() -> None:
     """Serving without the instruction that was trained on costs some accuracy, not all of it."""
     weights = fit(rows(200, seed=1)).weights
     test = rows(60, seed=3)
-    bare = [replace(row, prompt=Prompt("", (("user", row.prompt.user.removeprefix("Topic of: ")),)))
-            for row in test]
+    bare = [replace(row, prompt=Prompt("", (("user", row.prompt.user.removeprefix("Topic of: ")),))) for row in test]
     assert accuracy(weights, bare) > 0.7 * accuracy(weights, test)
 
 
@@ -173,8 +185,10 @@ def test_save_and_load(tmp_path: Path) -> None:
 def test_continue() -> None:
     """Training on from weights starts where they ended, keeps old answers and learns new ones."""
     old = fit(rows(200, seed=1), epochs=15, multiplier=5)
-    fresh = [Row(Prompt("You route tickets.", (("user", f"Topic of: my gift voucher {i}"),)), "gift_voucher")
-             for i in range(20)]
+    fresh = [
+        Row(Prompt("You route tickets.", (("user", f"Topic of: my gift voucher {i}"),)), "gift_voucher")
+        for i in range(20)
+    ]
     data = rows(100, seed=4) + fresh
     more = fit(data, rows(40, seed=2), epochs=8, multiplier=3, adapter=8, start=old.weights)
     assert more.train_losses[0] < 2 < old.train_losses[0]
@@ -187,8 +201,15 @@ def test_continue() -> None:
 def test_stop() -> None:
     """Training stops at the step at which it is told to, without a checkpoint."""
     points: list[object] = []
-    made = train(rows(40, seed=1), [], base_model="m", settings=Settings(5, 1, 1), seed=0, on_point=points.append,
-                 should_stop=lambda: len(points) > 3)
+    made = train(
+        rows(40, seed=1),
+        [],
+        base_model="m",
+        settings=Settings(5, 1, 1),
+        seed=0,
+        on_point=points.append,
+        should_stop=lambda: len(points) > 3,
+    )
     assert list(made) == []
     assert len(points) == 4
 
@@ -199,13 +220,15 @@ def test_no_rows() -> None:
         fit([])
 
 
-@given(st.lists(st.tuples(st.text(), st.text(), st.text(alphabet=st.characters(), max_size=40)), min_size=1,
-                max_size=3))
+@given(
+    st.lists(st.tuples(st.text(), st.text(), st.text(alphabet=st.characters(), max_size=40)), min_size=1, max_size=3)
+)
 @settings(max_examples=15, deadline=None)
 def test_any_text(texts: list[tuple[str, str, str]]) -> None:
     """Any Unicode text can be trained on and answered."""
-    data = [Row(Prompt(system, (("user", "q"), ("model", "a"), ("user", user))), target)
-            for system, user, target in texts]
+    data = [
+        Row(Prompt(system, (("user", "q"), ("model", "a"), ("user", user))), target) for system, user, target in texts
+    ]
     run = fit(data, data, epochs=1, adapter=1, base="gemini-2.5-flash-lite")
     assert all(math.isfinite(loss) for loss in run.train_losses)
     assert isinstance(run.weights.answer(data[0].prompt, 10)[0], str)
@@ -213,8 +236,13 @@ def test_any_text(texts: list[tuple[str, str, str]]) -> None:
 
 def test_sentences() -> None:
     """Targets may be sentences in any script, and are reproduced when they were learnt."""
-    data = [Row(Prompt("", (("user", question),)), answer) for question, answer in (
-        ("Where is my parcel?", "Your parcel is on the way; it arrives on Monday."),
-        ("我的包裹在哪里？", "您的包裹正在派送，请耐心等待。"), ("Is it raining?", '{"intent": "weather/find"}'))]
+    data = [
+        Row(Prompt("", (("user", question),)), answer)
+        for question, answer in (
+            ("Where is my parcel?", "Your parcel is on the way; it arrives on Monday."),
+            ("我的包裹在哪里？", "您的包裹正在派送，请耐心等待。"),
+            ("Is it raining?", '{"intent": "weather/find"}'),
+        )
+    ]
     weights = fit(data * 6, epochs=30, multiplier=5).weights
     assert [weights.answer(row.prompt, 64) for row in data] == [(row.target, True) for row in data]

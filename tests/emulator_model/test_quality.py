@@ -23,12 +23,17 @@ def test_banking77() -> None:
     with gzip.open(BANKING, "rt", encoding="utf-8") as file:
         data = [json.loads(line) for line in file]
     random.Random(0).shuffle(data)
-    made = [Row(Prompt("You route support tickets.", (("user", f"Intent of: {row['text']}"),)), row["intent"])
-            for row in data[:1100]]
+    made = [
+        Row(Prompt("You route support tickets.", (("user", f"Intent of: {row['text']}"),)), row["intent"])
+        for row in data[:1100]
+    ]
     train, test = made[:800], made[800:]
     labels = "Answer with exactly one of: " + ", ".join(sorted({row["intent"] for row in data}))
-    base = sum(generate(Prompt(labels, row.prompt.turns), base_model="gemini-2.5-flash", weights=None,
-                        config={}).text == row.target for row in test) / len(test)
+    base = sum(
+        generate(Prompt(labels, row.prompt.turns), base_model="gemini-2.5-flash", weights=None, config={}).text
+        == row.target
+        for row in test
+    ) / len(test)
     tuned = accuracy(fit(train, epochs=10, multiplier=10).weights, test)
     assert 0.2 < base < 0.55
     assert tuned > 0.62

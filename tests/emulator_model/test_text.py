@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gemini_tuning.emulator import text as lexical
 
-ANY = st.text(alphabet=st.characters())      # lone surrogates included
+ANY = st.text(alphabet=st.characters())  # lone surrogates included
 
 
 @given(ANY)
@@ -38,10 +38,20 @@ def test_features_any_text(text: str) -> None:
 
 def test_features_do_not_depend_on_the_hash_seed() -> None:
     """Two processes with different PYTHONHASHSEED see the same features and the same tokens."""
-    code = ("from gemini_tuning.emulator import text as t;"
-            "print(t.features('Where is my card? 包裹在哪里'), t.tokens('Where is 包裹'))")
+    code = (
+        "from gemini_tuning.emulator import text as t;"
+        "print(t.features('Where is my card? 包裹在哪里'), t.tokens('Where is 包裹'))"
+    )
     path = {"PYTHONPATH": ":".join(sys.path), "PYTHONIOENCODING": "utf-8"}
-    outs = {subprocess.run([sys.executable, "-c", code], env=path | {"PYTHONHASHSEED": seed},
-                           capture_output=True, check=True, text=True, encoding="utf-8").stdout
-            for seed in ("1", "2")}
+    outs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=path | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            text=True,
+            encoding="utf-8",
+        ).stdout
+        for seed in ("1", "2")
+    }
     assert len(outs) == 1
