@@ -30,8 +30,8 @@ class Job(Protocol):
     """What `on_update=` callbacks get: a `TuningJob`."""
 
     @property
-    def view(self) -> Any: ...
-    def describe(self) -> str: ...
+    def view(self) -> Any: ...  # noqa: D102
+    def describe(self) -> str: ...  # noqa: D102
 
 
 class Showable(Protocol):

@@ -288,7 +288,7 @@ class Dataset(Sequence[Example]):
 
 
 def _bytes(content: Any) -> bytes:
-    """JSON for hashing; text that UTF-8 cannot hold (lone surrogates) is escaped, for it must be refused by name later."""
+    """JSON for hashing; text that UTF-8 cannot hold (lone surrogates) is escaped here and refused by name later."""
     try:
         return msgspec.json.encode(content, order="sorted")
     except UnicodeEncodeError:

@@ -36,7 +36,7 @@ def test_good_data_has_no_findings():
 def test_duplicates_and_conflicts_name_their_rows():
     """Copies, near-copies and contradictions are findings with the lines of the rows."""
     long = "I would like to know why my card was declined in the shop this morning"
-    extra = [(long, "a"), (long + "!", "a"), (long.replace("shop", "store"), "a"), (rows()[0]["input"], "b")]
+    extra = [(long, "a"), (long + "!", "a"), (long.replace("shop", "mart"), "a"), (rows()[0]["input"], "b")]
     found = codes([*rows(), *({"input": text, "output": label} for text, label in extra)], near=0.7)
     assert found["exact-duplicates"].count == 1
     pairs = {(pair["row"], pair["of"]) for pair in found["near-duplicates"].details["pairs"]}
