@@ -67,6 +67,11 @@ def shorten(text: object, columns: int) -> str:
     return line
 
 
+def short_name(resource: str) -> str:
+    """`endpoints/7` of `projects/p/locations/l/endpoints/7`; a short name stays."""
+    return "/".join(resource.split("/")[-2:]) if resource.startswith("projects/") else resource
+
+
 def table(header: Sequence[object], rows: Iterable[Sequence[object]], *, max_width: int = 60) -> str:
     """A plain-text table; numbers are set right, everything else left."""
     cells = [[shorten(cell, max_width) for cell in row] for row in rows]
@@ -151,14 +156,14 @@ def line_chart(
     left, right, top, bottom = 46, 96, 26, 38
     xs = [x for _, line in points for x, _ in line]
     ys = [y for _, line in points for _, y in line]
-    x0, x1 = min(xs), max(max(xs), min(xs) + 1e-9)
-    y0, y1 = min(0.0, *ys), max(max(ys), min(ys) + 1e-9)
+    x0, x1, y0, y1 = min(xs), max(xs), min(0.0, *ys), max(ys)
+    x_span, y_span = (x1 - x0) or 1.0, (y1 - y0) or 1.0
 
     def px(x: float) -> float:
-        return left + (x - x0) / (x1 - x0) * (across - left - right)
+        return left + (x - x0) / x_span * (across - left - right)
 
     def py(y: float) -> float:
-        return high - bottom - (y - y0) / (y1 - y0) * (high - top - bottom)
+        return high - bottom - (y - y0) / y_span * (high - top - bottom)
 
     parts = [
         f'<svg role="img" viewBox="0 0 {across} {high}" width="{across}" height="{high}" '
@@ -168,10 +173,10 @@ def line_chart(
         f'<path d="M{left} {top}V{high - bottom}H{across - right}" fill="none" stroke="currentColor" opacity=".5"/>',
     ]
     for tick in range(5):
-        value = y0 + (y1 - y0) * tick / 4
-        parts.append(f'<text x="{left - 6}" y="{py(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
-        at = x0 + (x1 - x0) * tick / 4
-        parts.append(f'<text x="{px(at):.1f}" y="{high - bottom + 14}" text-anchor="middle">{at:.3g}</text>')
+        value = y0 + y_span * tick / 4
+        parts.append(f'<text x="{left - 6}" y="{py(value) + 4:.1f}" text-anchor="end">{_tick(value)}</text>')
+        at = x0 + x_span * tick / 4
+        parts.append(f'<text x="{px(at):.1f}" y="{high - bottom + 14}" text-anchor="middle">{_tick(at)}</text>')
     parts.append(
         f'<text x="{(left + across - right) / 2:.0f}" y="{high - 6}" text-anchor="middle">{escape(x_label)}</text>'
         f'<text transform="translate(11 {(top + high - bottom) / 2:.0f}) rotate(-90)" text-anchor="middle">'
@@ -190,6 +195,10 @@ def line_chart(
         taken.append(label)
         parts.append(f'<text x="{across - right + 6}" y="{label:.1f}">{escape(name)}</text>')
     return "".join(parts) + "</svg>"
+
+
+def _tick(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 _BARS = "▁▂▃▄▅▆▇█"

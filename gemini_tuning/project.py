@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -842,7 +843,10 @@ class Estimate:
         return rows
 
     def __repr__(self) -> str:
-        return table(("estimate", ""), self._rows(), max_width=110)
+        lines = []
+        for name, text in self._rows():
+            lines += textwrap.wrap(text, 100, initial_indent=f"{name:<17}", subsequent_indent=" " * 17)
+        return "\n".join(["Estimate", *lines])
 
     def _repr_html_(self) -> str:
         return html_table(("estimate", ""), self._rows())

@@ -7,6 +7,7 @@ processes with one working directory see one service. It ends by itself when nob
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import subprocess
@@ -110,9 +111,23 @@ def _start(folder: Path, ready: Path) -> subprocess.Popen[bytes]:
         {"creationflags": 0x00000008 | 0x00000200} if sys.platform == "win32" else {"start_new_session": True}
     )
     with (folder / "server.log").open("ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=environment, **detached
         )
+    for earlier in _started:
+        earlier.poll()  # those that have ended since are taken off the process table
+    _started.append(process)
+    return process
+
+
+_started: list[subprocess.Popen[bytes]] = []
+
+
+@atexit.register
+def _let_go() -> None:
+    # The simulator outlives this process on purpose; Popen would warn that it is still running.
+    for process in _started:
+        process.returncode = 0
 
 
 def _answering(ready: Path) -> str | None:

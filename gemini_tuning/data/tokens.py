@@ -9,6 +9,7 @@ service's own count: expect +-25 % for prose, +-40 % for code, tables and rare s
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ..types import Example
 
@@ -64,12 +65,18 @@ def estimate_tokens(text: str) -> float:
     return total
 
 
+@lru_cache(maxsize=64)
+def _shared_tokens(text: str) -> float:
+    """The same for texts that many examples share: a system instruction is counted once."""
+    return estimate_tokens(text)
+
+
 def example_tokens(example: Example) -> float:
     """Tokens of one training example, input and output: turns, system instruction, tools, completions.
 
     A function call counts as its JSON; a file counts `MEDIA`, whatever its size.
     """
-    total = estimate_tokens(example.system or "") + estimate_tokens(example.tools or "")
+    total = _shared_tokens(example.system or "") + _shared_tokens(example.tools or "")
     for turn in (*example.turns, *(each.turn for each in example.completions)):
         total += _TURN
         for part in turn.parts:

@@ -189,13 +189,15 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return f"verdict: {self.verdict} ({self.decisive.name} {self.decisive.difference.signed()})"
 
     def __repr__(self) -> str:
-        title = f"Comparison of {self.after} with {self.before} on {self.on}"
+        after, before = display.short_name(self.after), display.short_name(self.before)
+        title = f"Comparison of {after} with {before} on {self.on}"
         lines = [MARK] * self.simulated + [title, display.table(*self._table()), *self._lines(), self._last_line()]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         parts = [display.paragraph(MARK)] * self.simulated
-        parts.append(display.html_table(*self._table(), caption=f"{self.after} against {self.before} on {self.on}"))
+        after, before = display.short_name(self.after), display.short_name(self.before)
+        parts.append(display.html_table(*self._table(), caption=f"{after} against {before} on {self.on}"))
         parts += [display.paragraph(line) for line in (*self._lines(), self._last_line())]
         for title, count, rows in (("got worse", self.losses, self.lost()), ("got better", self.wins, self.won())):
             if rows:

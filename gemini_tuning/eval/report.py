@@ -200,12 +200,17 @@ class EvalReport(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def __repr__(self) -> str:
         scores = display.table(("metric", "score", "95 % interval", "n"), score_cells(self))
         summary = [f"{name}: {text}" for name, text in self._summary()]
-        lines = [MARK] * self.simulated + [f"EvalReport of {self.model}", scores, *summary, *map(str, self.findings)]
+        lines = [MARK] * self.simulated + [
+            f"EvalReport of {display.short_name(self.model)}",
+            scores,
+            *summary,
+            *map(str, self.findings),
+        ]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         parts = [display.paragraph(MARK)] * self.simulated
-        head, title = ("metric", "score", "95 % interval", "n"), f"{self.model} on {self.on}"
+        head, title = ("metric", "score", "95 % interval", "n"), f"{display.short_name(self.model)} on {self.on}"
         parts.append(display.html_table(head, score_cells(self), caption=title))
         parts += [display.paragraph(f"{name}: {text}") for name, text in self._summary()]
         parts += [display.paragraph(finding) for finding in self.findings]
