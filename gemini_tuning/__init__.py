@@ -14,9 +14,10 @@ from ._lazy import lazy_exports
 if TYPE_CHECKING:
     from .backend.offline import Offline
     from .backend.vertex import Vertex
-    from .display import save_html
+    from .display import Bars, save_html
+    from .plan.estimate import Estimate
     from .plan.plan import Manifest, Plan
-    from .project import AsyncTuningProject, Estimate, TuningProject
+    from .project import AsyncTuningProject, TuningProject
     from .recipes.presets import Recipe
     from .types import Dataset, Example, Finding, Instructions, Location, Progress, TunedModel
 
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AsyncTuningProject",
+    "Bars",
     "Dataset",
     "Estimate",
     "Example",
@@ -45,8 +47,9 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "AsyncTuningProject": ".project",
+        "Bars": ".display",
         "Dataset": ".types",
-        "Estimate": ".project",
+        "Estimate": ".plan.estimate",
         "Example": ".types",
         "Finding": ".types",
         "Instructions": ".types",

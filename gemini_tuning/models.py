@@ -13,6 +13,14 @@ from typing import Literal
 AS_OF = "2026-11-22"
 """When the table was last checked."""
 
+TOKENS_PER_EXAMPLE = 131_072
+"""Input and output of one training example; the same for all models here (models/tuning/supervised-tuning)."""
+EXAMPLES = 10_000_000
+"""Examples of a text-only training file (the same page)."""
+VALIDATION_EXAMPLES, VALIDATION_SHARE, VALIDATION_FREE = 5_000, 0.3, 1_000
+"""Most validation examples; and most as a share of the training examples, where there are more than the last number
+of them (the same page)."""
+
 Method = Literal["supervised", "preference", "distillation", "reinforcement"]
 
 
@@ -39,9 +47,9 @@ class Model:
     name: str
     methods: tuple[Method, ...]
     adapters: tuple[int, ...] = (1, 2, 4, 8, 16)
-    tokens_per_example: int = 131_072
-    examples: int = 10_000_000
-    validation_examples: int = 5_000
+    tokens_per_example: int = TOKENS_PER_EXAMPLE
+    examples: int = EXAMPLES
+    validation_examples: int = VALIDATION_EXAMPLES
     train_at: tuple[str, ...] = ()
     serve_at: tuple[str, ...] = ()
     thinking_off: int | Literal["MINIMAL"] = 0

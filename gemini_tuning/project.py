@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
-import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +22,7 @@ from .display import html_table, table
 from .errors import ConfigError, LedgerError, PlanError
 from .ledger import DEFAULT, Ledger, digest
 from .models import Model, find
+from .plan.estimate import Estimate
 from .plan.plan import Manifest, Plan, TunedFrom, library_versions
 from .plan.steps import (
     AnyStep,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from .plan.curation import Curation
     from .plan.steps import Method, Selector
 
+_log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 Part = Literal["train", "validation", "test"]
@@ -521,7 +523,11 @@ class TuningProject:
             functions=self.functions,
             progress=progress,
         )
-        await asyncio.to_thread(ledger.write_bytes, "curation", key, result.to_json())
+        if any(getattr(report, "failures", ()) for report in result.reports):
+            # Not kept: the next call asks for what failed, and reads the replies that came from the journal.
+            _log.warning("some augmentation calls failed; curate() again asks for them only")
+        else:
+            await asyncio.to_thread(ledger.write_bytes, "curation", key, result.to_json())
         await asyncio.to_thread(self._remember)
         return result
 
@@ -594,7 +600,14 @@ class TuningProject:
             caller = backend.caller(model or self.plan.model)
         specs = [metric_spec(metric) for metric in metrics]
         key = digest(
-            "evaluation", dataset.fingerprint, caller.model, repr(self._where), repr(specs), repr(limit), named
+            "evaluation",
+            dataset.fingerprint,
+            caller.model,
+            repr(self._where),
+            repr(specs),
+            repr(limit),
+            named,
+            self.plan.model,  # the judge, where none is named
         )
         kept = await asyncio.to_thread(ledger.read_bytes, "evaluation", key)
         if kept is not None:
@@ -726,7 +739,10 @@ class TuningProject:
         ledger.write("project", digest(self.plan.to_json(), rows, repr(self._where)), record)
 
     def _table(self) -> list[tuple[str, str, str, str]]:
-        done = self._recorded_curation()
+        try:
+            done = self._recorded_curation()
+        except LedgerError:  # a repr never raises; the verb that needs the directory says what is wrong with it
+            done = None
         stages = dict(enumerate(done.stages)) if done else {}
         rows: list[tuple[str, str, str, str]] = []
         for at, step in enumerate(self.plan.data_steps):
@@ -789,67 +805,6 @@ class AsyncTuningProject:
     ) -> EvalReport:
         """As `TuningProject.evaluate`."""
         return await loop.join(self._project._evaluate(metrics, model, on, limit, concurrency, progress))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """What a job will be and cost, as far as it can be known before.
-
-    Attributes:
-        examples: Training examples.
-        tokens: Tokens of one epoch, as a range: counted by a heuristic.
-        recipe: The settings and their reason.
-        price: USD per million training tokens, or None when not published.
-        price_source: Where the price is from.
-        simulated: Whether the backend is the simulator (then it costs nothing); None without a backend.
-        basis: What was counted.
-    """
-
-    examples: int
-    tokens: tuple[int, int]
-    recipe: Recipe
-    price: float | None
-    price_source: str
-    simulated: bool | None
-    basis: str
-
-    @property
-    def cost(self) -> tuple[float, float] | None:
-        """USD for all epochs as a range; None when the price is unknown or the service chooses the epochs."""
-        if self.price is None or self.recipe.epochs is None:
-            return None
-        low, high = (count * self.recipe.epochs * self.price / 1e6 for count in self.tokens)
-        return low, high
-
-    def _rows(self) -> list[tuple[str, str]]:
-        if self.simulated:
-            cost = "nothing: the offline simulator"
-        elif self.cost is not None:
-            cost = f"USD {self.cost[0]:,.2f} to {self.cost[1]:,.2f} at USD {self.price:g} per million tokens"
-        elif self.price is not None:
-            low, high = (count * self.price / 1e6 for count in self.tokens)
-            cost = f"USD {low:,.2f} to {high:,.2f} an epoch; the service chooses how many"
-        else:
-            cost = "unknown: no price is published for this model"
-        rows = [
-            ("examples", f"{self.examples:,} ({self.basis})"),
-            ("tokens an epoch", f"{self.tokens[0]:,} to {self.tokens[1]:,} (estimated)"),
-            ("recipe", self.recipe.describe()),
-            ("why", self.recipe.why),
-            ("cost", cost),
-        ]
-        rows += [("caveat", self.recipe.caveat)] if self.recipe.caveat else []
-        rows += [("price from", self.price_source)] if self.price_source and not self.simulated else []
-        return rows
-
-    def __repr__(self) -> str:
-        lines = []
-        for name, text in self._rows():
-            lines += textwrap.wrap(text, 100, initial_indent=f"{name:<17}", subsequent_indent=" " * 17)
-        return "\n".join(["Estimate", *lines])
-
-    def _repr_html_(self) -> str:
-        return html_table(("estimate", ""), self._rows())
 
 
 def _plan(name: str, model: str, input: str, output: str) -> Plan:

@@ -9,14 +9,22 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from gemini_tuning.backend import retry
+from gemini_tuning import Dataset, Example, Plan, TuningProject, Vertex
+from gemini_tuning.backend import loop, retry
+from gemini_tuning.data import keep, read
+from gemini_tuning.emulator import Emulator, Fault
+from gemini_tuning.errors import ConfigError, GeminiTuningError
+from gemini_tuning.eval import Accuracy, Baseline, EvalReport, EvalRow, Judge, MetricInfo, evaluate
+from gemini_tuning.jobs import job as jobs
+from gemini_tuning.ledger import Ledger
 from gemini_tuning.models import models
-from gemini_tuning.recipes import presets
+from gemini_tuning.recipes import presets, recommend
 
 from .conftest import tickets
 
@@ -157,10 +165,15 @@ def test_the_notebook_runs_from_nothing(tmp_path: Path, monkeypatch: pytest.Monk
             if output.output_type == "stream":
                 assert "warning" not in output.text.lower(), output.text
     shown = [output.data for cell in code for output in cell.outputs if output.output_type == "execute_result"]
-    comparisons = [data["text/plain"] for data in shown if "verdict: " in data["text/plain"]]
-    assert comparisons
-    assert "verdict: better" in comparisons[-1]
-    assert "simulated" in comparisons[-1]
+    last = shown[-1]["text/plain"]
+    assert "verdict: better" in last
+    assert "simulated" in last
+    # The ranges in the text are the numbers to expect: of the base model on validation, of the tuned one on test.
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    base, tuned = ([*map(float, ends)] for ends in re.findall(r"accuracy of about ([\d.]+) to ([\d.]+)", text))
+    table = next(data["text/plain"] for data in shown if "median s" in data["text/plain"])
+    assert base[0] <= float(re.findall(r"gemini-2\.5-flash +([\d.]+)", table)[0]) <= base[1]
+    assert tuned[0] <= float(re.findall(r"accuracy +[\d.]+ +([\d.]+)", last)[0]) <= tuned[1]
 
 
 # --- codes -----------------------------------------------------------------------------------------------------------
@@ -168,39 +181,48 @@ def test_the_notebook_runs_from_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 def codes() -> tuple[set[str], set[str]]:
     """The codes of errors and of findings, read from the source."""
-    errors = {f"backend-{status}" for status in retry._HINTS}
-    findings = set()
+    errors = {f"backend-{status}" for status in retry._HINTS}  # the one code that is put together
+    findings: set[str] = set()
     for path in sorted(PACKAGE.rglob("*.py")):
         if "emulator" in path.relative_to(PACKAGE).parts:
             continue  # it answers in Google's words and raises nothing of ours
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef) and path.name == "errors.py":
-                errors |= {value for each in node.body if (value := class_code(each))}
-            if not isinstance(node, ast.Call):
-                continue
-            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            given = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
-            if called == "refuse" and len(node.args) >= 4:
-                given.append(node.args[3])
-            if called == "_finding":
-                given.append(node.args[0])
-            texts = {
-                each.value for value in given for each in ast.walk(value)
-                if isinstance(each, ast.Constant) and isinstance(each.value, str) and each.value != "backend-"
-            }  # fmt: skip
-            if called in ("Finding", "_finding"):
-                findings |= texts
-            else:
-                errors |= texts
-    errors |= {"data-record"}  # the default of DataError.at
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if path.name == "errors.py":
+                errors |= set(defaults(node))
+            if isinstance(node, ast.Call):
+                called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                given = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
+                if called == "refuse" and len(node.args) >= 4:
+                    given.append(node.args[3])
+                if called == "_finding":
+                    given.append(node.args[0])
+                found = {text for value in given for text in constants(value) if text != "backend-"}
+                if called in ("Finding", "_finding"):
+                    findings |= found
+                else:
+                    errors |= found
+        if path.name == "check.py":  # where a loop over kinds gives the code
+            loops = [node.iter for node in ast.walk(tree) if isinstance(node, ast.For)]
+            findings |= {text for each in loops for text in constants(each) if re.fullmatch(r"[a-z]+(-[a-z]+)+", text)}
     return errors, findings
 
 
-def class_code(node: ast.stmt) -> str | None:
+def defaults(node: ast.AST) -> Iterator[str]:
+    """`code = "..."` of a class, and `code: str = "..."` of a function."""
     if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "code":
-        assert isinstance(node.value, ast.Constant)
-        return str(node.value.value)
-    return None
+        yield from constants(node.value)
+    if isinstance(node, ast.FunctionDef):
+        for argument, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+            if argument.arg == "code" and value is not None:
+                yield from constants(value)
+
+
+def constants(node: ast.AST) -> Iterator[str]:
+    """The texts in an expression."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+            yield each.value
 
 
 def test_every_error_code_has_its_anchor_and_no_anchor_is_dead() -> None:
@@ -219,6 +241,218 @@ def test_every_finding_code_is_in_the_table_and_no_row_is_dead() -> None:
     tables = page[page.index("## Findings") :]
     rows = re.findall(r"^\| `([a-z][a-z0-9_-]*)` \|", tables, re.MULTILINE)
     assert sorted(rows) == sorted(findings)
+
+
+def test_the_causes_of_failed_jobs_are_in_the_table() -> None:
+    """docs/jobs.md lists exactly the causes that a JobFailed can name."""
+    page = (DOCS / "jobs.md").read_text(encoding="utf-8")
+    table = page[page.index("## Failures") :].split("\n## ")[0]
+    causes = {failure.cause for _, failure in jobs._CAUSES} | {jobs._INTERNAL.cause}
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == causes
+
+
+# --- examples of errors ----------------------------------------------------------------------------------------------
+
+
+def start(**more: Any) -> TuningProject:
+    names = {"name": "tickets", "model": "gemini-2.5-flash", "input": "text", "output": "label", **more}
+    return TuningProject.from_records(tickets(60), **names)
+
+
+def read_text(name: str, content: str | bytes, **more: Any) -> Dataset:
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read(name, input="text", output="label", **more)
+
+
+def gemini(*turns: dict[str, Any], **more: Any) -> str:
+    return json.dumps({"contents": list(turns), **more}) + "\n"
+
+
+def report(*, metric: str = "accuracy", model: str = "gemini-2.5-flash", simulated: bool = True, n: int = 2,
+           scored: bool = True) -> EvalReport:  # fmt: skip
+    info = MetricInfo(name=metric, kind="row", spec={"kind": metric}, bounds=(0.0, 1.0))
+    rows = [EvalRow(origin=f"{at}#0", input="a", prediction="b", reference="b",
+                    values={metric: 1.0} if scored else {}) for at in range(n)]  # fmt: skip
+    return EvalReport.of(model=model, simulated=simulated, on="test", metrics=[info], rows=rows, failures=[])
+
+
+class Silent:
+    """A caller that is never called."""
+
+    model = "gemini-2.5-flash"
+    simulated = True
+
+
+def claimed_twice() -> None:
+    ledger = Ledger(Path("support"), "tickets")
+    first = ledger.claim("tune", "5f" * 32, wait=0.0)
+    assert first is not None
+    with first:
+        ledger.claim("tune", "5f" * 32, wait=0.0)
+
+
+def header(folder: str, text: str) -> None:
+    Path(folder).mkdir()
+    (Path(folder) / "project.json").write_text(text)
+    TuningProject.open(folder)
+
+
+def two_names() -> None:
+    start(workdir="shared").curate()
+    start(workdir="shared", name="reviews").curate()
+
+
+def is_english(example: Example) -> bool:
+    return bool(example.meta["lang"] == "en")
+
+
+def lost_function() -> None:
+    def is_short(example: Example) -> bool:
+        return len(example.input) < 80
+
+    plan = start().filter(is_short, name="app.rules:is_short").plan
+    TuningProject.from_plan(plan, tickets(60), workdir="opaque").curate()
+
+
+def misspelt() -> None:
+    folder = Path("inbox")
+    folder.mkdir()
+    (folder / "tickets.jsonl").write_text("")
+    read(folder / "ticket.jsonl")
+
+
+def missing_extra() -> None:
+    raise ConfigError.missing_extra("Curves.plot", "matplotlib", "viz")
+
+
+def answer(status: int, text: str, name: str) -> None:
+    from google.genai import errors
+
+    cause = errors.APIError(status, {"error": {"code": status, "message": text, "status": name}})
+    raise retry.to_backend_error("asking gemini-2.5-flash", cause, 6 if status in (429, 503) else 1)
+
+
+PLAIN: dict[str, Callable[[], object]] = {
+    "plan-value": lambda: start().split(validation=0.6, test=0.6),
+    "plan-empty": lambda: start(backend="offline", workdir="empty").evaluate(Accuracy()),
+    "plan-function": lost_function,
+    "plan-json": lambda: Plan.from_json('{"name": "tickets"}'),
+    "data-file": misspelt,
+    "data-empty-file": lambda: read_text("empty.jsonl", ""),
+    "data-format-unknown": lambda: read_text("tickets.txt", '{"text": "a", "label": "b"}\n'),
+    "data-format-unsupported": lambda: read_text("chat.jsonl", '{"messages": []}\n'),
+    "data-ambiguous": lambda: read_text("array.jsonl", '[{"text": "a", "label": "b"}]'),
+    "data-mixed": lambda: read_text(
+        "mixed.jsonl", '{"text": "a", "label": "b"}\n' + gemini({"role": "user", "parts": [{"text": "a"}]})
+    ),
+    "data-encoding": lambda: read_text("latin.csv", "text,label\nGrüße,a\n".encode("latin-1")),
+    "data-json": lambda: read_text("broken.jsonl", '{"text": "a", "label": "b"}\n{"text": "a", "label": "b"\n'),
+    "data-csv": lambda: read_text("broken.csv", "text,label\nhello, world,greeting\n"),
+    "data-column": lambda: read_text("columns.jsonl", '{"text": "a", "lable": "b"}\n'),
+    "data-shape": lambda: read_text("shape.jsonl", "[1, 2]\n", format="jsonl"),
+    "data-type": lambda: read_text("type.jsonl", '{"text": "a", "label": {"name": "b"}}\n'),
+    "data-empty": lambda: read_text("hole.jsonl", '{"text": "a", "label": ""}\n'),
+    "data-role": lambda: read_text("role.jsonl", gemini({"role": "assistant", "parts": [{"text": "a"}]})),
+    "data-last-turn": lambda: read_text("turn.jsonl", gemini({"role": "user", "parts": [{"text": "a"}]})),
+    "data-filter": lambda: keep(read_text("rows.jsonl", '{"text": "a", "label": "b"}\n'), is_english),
+    "config-backend": lambda: start().tune(),
+    "config-extra": missing_extra,
+    "config-model": lambda: start(model="gemini-3.5-flsh").estimate(),
+    "config-method": lambda: recommend("gemini-2.5-pro", 500, method="preference"),
+    "config-recipe": lambda: recommend("gemini-3.5-flash", 500, preset="article"),
+    "config-staging": lambda: Vertex("my-project", location="us-central1", staging="my-bucket"),
+    "config-judge": lambda: evaluate(start().data, [Judge("polite")], Silent()),  # type: ignore[arg-type]
+    "config-price": lambda: Baseline.of([report()]).recommend("cost"),
+    "ledger-name": two_names,
+    "ledger-empty": lambda: TuningProject.open("nothing"),
+    "ledger-corrupt": lambda: header("torn", '{"schema": 1, "na'),
+    "ledger-schema": lambda: header("newer", '{"schema": 9, "name": "tickets"}'),
+    "ledger-claim": claimed_twice,
+    "ledger-key": lambda: Ledger(Path("keys"), "tickets").read_bytes("tune", "../secret"),
+    "compare-simulated": lambda: report().compare(report(simulated=False)),
+    "compare-rows": lambda: report().compare(report(n=3)),
+    "compare-metrics": lambda: report().compare(report(metric="politeness")),
+    "baseline-unscored": lambda: Baseline.of([report(scored=False)]).recommend(),
+    "backend": lambda: answer(503, "The service is currently unavailable.", "UNAVAILABLE"),
+    "backend-400": lambda: answer(400, "Invalid value at 'generation_config'.", "INVALID_ARGUMENT"),
+    "backend-401": lambda: answer(401, "Request had invalid authentication credentials.", "UNAUTHENTICATED"),
+    "backend-403": lambda: answer(
+        403, "Permission 'aiplatform.endpoints.predict' denied on resource.", "PERMISSION_DENIED"
+    ),
+    "backend-404": lambda: answer(404, "Publisher Model `gemini-2.5-flash` was not found.", "NOT_FOUND"),
+    "backend-429": lambda: answer(429, "Resource exhausted. Please try again later.", "RESOURCE_EXHAUSTED"),
+}
+"""What raises each error, in an empty directory and without a service."""
+
+
+def failed(server: Emulator, project: TuningProject) -> None:
+    server.fault(Fault(action="job_fails", message="Row: 17. Missing required `contents` field"))
+    project.tune().wait(timeout=60)
+
+
+def cancelled(server: Emulator, project: TuningProject) -> None:
+    server.fault(Fault(action="job_stays", seconds=60))
+    job = project.tune(attempt=2)
+    job.cancel()
+    job.wait(timeout=60)
+
+
+def too_late(server: Emulator, project: TuningProject) -> None:
+    server.fault(Fault(action="job_stays", seconds=60))
+    project.tune(attempt=3).wait(timeout=0.2)
+
+
+def unknown(server: Emulator, project: TuningProject) -> None:
+    server.fault(Fault(action="reset_before", method="POST", path="/tuningJobs"))
+    project.tune(attempt=4)
+
+
+JOBS: dict[str, Callable[[Emulator, TuningProject], None]] = {
+    "job-failed": failed,
+    "job-cancelled": cancelled,
+    "job-timeout": too_late,
+    "job-unknown": unknown,
+}
+
+
+def example(code: str) -> str:
+    """The first text block under a code's heading in docs/errors.md."""
+    page = (DOCS / "errors.md").read_text(encoding="utf-8")
+    section = re.split(rf"^## {code}$", page, flags=re.MULTILINE)[1].split("\n## ")[0]
+    return re.findall(r"^```text\n(.*?)^```", section, re.MULTILINE | re.DOTALL)[0]
+
+
+def shape(text: str) -> str:
+    """A message without what differs from run to run: numbers of jobs, keys, versions, ports."""
+    text = re.sub(r"errors\.pydantic\.dev/[\d.]+/", "errors.pydantic.dev/", text)
+    return clean(re.sub(r"\b[0-9a-f]{12,}\b|\b\d{6,}\b|:\d{4,5}\b", "#", text))
+
+
+@pytest.mark.parametrize("code", PLAIN)
+def test_the_example_of_an_error_is_what_the_library_says(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message in docs/errors.md is the one that the error prints, hint and anchor included."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GeminiTuningError) as caught:
+        PLAIN[code]()
+    assert caught.value.code == code
+    assert shape(str(caught.value).replace(str(tmp_path), "...")) == shape(example(code))
+
+
+def test_the_examples_of_job_errors_are_what_the_library_says(emulator: Emulator, tmp_path: Path) -> None:
+    """The same for a job that fails, is cancelled, takes too long, or may have been bought."""
+    backend = Vertex("my-project", location="us-central1", staging="gs://my-bucket", base_url=emulator.url, reconcile=0.2)
+    project = start(backend=backend, workdir=tmp_path / "w")
+    try:
+        for code, act in JOBS.items():
+            with pytest.raises(GeminiTuningError) as caught:
+                act(emulator, project)
+            emulator.clear_faults()
+            assert caught.value.code == code
+            assert shape(str(caught.value)) == shape(example(code))
+    finally:
+        loop.run(backend.close())
 
 
 # --- what the documents name -----------------------------------------------------------------------------------------

@@ -432,6 +432,70 @@ def test_no_credential_reaches_the_disk_or_a_repr(emulator: Emulator, tmp_path: 
     loop.run(backend.close())
 
 
+def test_a_model_that_serves_elsewhere_is_called_there(emulator: Emulator, vertex: Vertex, tmp_path: Path) -> None:
+    """Tuned 3.x models train in one location and serve in another: the endpoint's own is called, thinking at MINIMAL."""
+    tuned = road(vertex, tmp_path / "w").using(model="gemini-3.5-flash").tune().wait(timeout=60)
+    assert tuned("where is my parcel") in ("shipping", "billing", "login")
+    [call] = [each for each in emulator.requests if ":generateContent" in each.path and "/endpoints/" in each.path]
+    location = call.path.split("/locations/")[1].split("/")[0]
+    assert location in ("us", "eu")
+    assert location == tuned.endpoint.split("/")[3]
+    assert set(call.json["generationConfig"]["thinkingConfig"].values()) == {"MINIMAL"}
+
+
+def test_failed_augmentation_calls_are_asked_again(emulator: Emulator, vertex: Vertex, tmp_path: Path) -> None:
+    """A reply that did not come is a failure in the report; the next curate() asks for it only."""
+    project = start(backend=vertex, workdir=tmp_path / "w").split().augment(paraphrase(), only=rare_labels(below=99))
+    emulator.fault(Fault(action="status", status=400, path=":generateContent", skip=2, times=1))
+    [_, report] = project.curate().reports
+    assert len(report.failures) == 1  # type: ignore[union-attr]
+    asked = len([each for each in emulator.requests if ":generateContent" in each.path])
+    [_, again] = project.curate().reports
+    assert not again.failures  # type: ignore[union-attr]
+    assert len([each for each in emulator.requests if ":generateContent" in each.path]) == asked + 1
+    project.curate()
+    assert len([each for each in emulator.requests if ":generateContent" in each.path]) == asked + 1
+
+
+def test_a_foreign_working_directory_does_not_choose_where_credentials_go(
+    emulator: Emulator, vertex: Vertex, tmp_path: Path
+) -> None:
+    """open() restores Google's own address or this machine's, and no other."""
+    start(backend=vertex, workdir=tmp_path / "w").curate()
+    opened = TuningProject.open(tmp_path / "w").backend
+    assert isinstance(opened, Vertex)
+    assert opened.base_url == emulator.url
+    for file in (tmp_path / "w" / "runs" / "project").iterdir():
+        file.write_text(file.read_text().replace(emulator.url, "https://evil.example"))
+    assert TuningProject.open(tmp_path / "w").backend is None
+
+
+def test_a_tuned_model_survives_pickling(vertex: Vertex, tmp_path: Path) -> None:
+    """It can be sent to a worker process and called there."""
+    import pickle
+
+    tuned = road(vertex, tmp_path / "w").tune().wait(timeout=60)
+    assert pickle.loads(pickle.dumps(tuned))("where is my parcel") == tuned("where is my parcel")
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+def test_a_forked_child_makes_its_own_connections(vertex: Vertex, tmp_path: Path) -> None:
+    """After a fork the parent's clients are not used in the child."""
+    import os
+
+    project = start(backend=vertex, workdir=tmp_path / "w").split(test=0.4)
+    project.evaluate(Accuracy(), limit=3)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            code = 0 if project.evaluate(Accuracy(), limit=6).scores["accuracy"].n == 6 else 2
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert project.evaluate(Accuracy(), limit=8).scores["accuracy"].n == 8
+
+
 # --- functions in plans -----------------------------------------------------------------------------------------------------
 
 

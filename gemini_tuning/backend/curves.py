@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
+from .address import is_loopback
 
 if TYPE_CHECKING:
     from .vertex import Vertex
@@ -26,8 +27,6 @@ def read(backend: Vertex, url: str | None, experiment: str) -> list[dict[str, An
     The chain: experiment context -> its TensorBoard -> its runs -> their series -> their points. Several runs of
     one job (a restart) are merged, the later point of a step wins.
     """
-    from .vertex import is_loopback
-
     try:
         from google.api_core.client_options import ClientOptions
         from google.api_core.exceptions import NotFound

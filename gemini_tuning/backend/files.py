@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError, ConfigError
+from .address import is_loopback
 from .retry import call
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ def parse_staging(staging: str) -> tuple[str, str]:
 def storage_client(backend: Vertex, url: str | None) -> Any:
     """A storage client for the backend; at a loopback address without credentials."""
     from google.cloud import storage  # half a second
-
-    from .vertex import is_loopback
 
     if is_loopback(url):
         from google.auth.credentials import AnonymousCredentials

@@ -32,15 +32,21 @@ def resolve(backend: Backend | str | None) -> Backend | None:
 
 
 def from_description(parts: Mapping[str, str], *, staging: str | None = None) -> Backend | None:
-    """The backend that `describe()` tells of, with application default credentials; None for a foreign kind."""
+    """The backend that `describe()` tells of, with application default credentials.
+
+    None for a foreign kind, and for an address that is neither Google's nor this machine's: a working directory that
+    somebody else wrote must not decide where credentials are sent.
+    """
+    from .address import is_loopback
     from .offline import Offline
     from .vertex import Vertex
 
     if parts.get("kind") == "offline":
         return Offline()
-    if parts.get("kind") == "vertex":
+    url = parts.get("base_url")
+    if parts.get("kind") == "vertex" and (url is None or is_loopback(url)):
         return cast(
             Backend,
-            Vertex(parts["project"], location=parts["location"], staging=staging, base_url=parts.get("base_url")),
+            Vertex(parts["project"], location=parts["location"], staging=staging, base_url=url),
         )
     return None

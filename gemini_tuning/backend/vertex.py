@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import os
 import warnings
 import weakref
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BackendError, ConfigError
 from ..types import Caller, Checkpoint
 from . import curves, files, loop
+from .address import is_loopback, location_of
 from .base import JobRequest, JobState, JobView
 from .generation import GeminiCaller
 from .retry import ONCE, call
@@ -55,6 +57,7 @@ class _Connections:
     """Clients by address and location, made on first use, used on the private loop only. Pickles as empty."""
 
     def __init__(self) -> None:
+        self.pid = os.getpid()
         self.genai: dict[tuple[str | None, str], genai.Client] = {}
         self.storage: dict[str | None, Any] = {}
         self.lock: asyncio.Lock | None = None
@@ -128,6 +131,9 @@ class Vertex:
         return self.base_url
 
     def _lock(self) -> asyncio.Lock:
+        if self._open.pid != os.getpid():
+            # A forked child: these clients belong to a loop whose thread stayed behind.
+            self._open.__init__()  # type: ignore[misc]
         if self._open.lock is None:
             self._open.lock = asyncio.Lock()
         return self._open.lock
@@ -294,19 +300,6 @@ class Vertex:
 
     def __exit__(self, *_: object) -> None:
         loop.run(self.close())
-
-
-def is_loopback(url: str | None) -> bool:
-    """Whether an address is on this machine."""
-    from urllib.parse import urlsplit
-
-    return url is not None and urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-
-
-def location_of(resource: str) -> str | None:
-    """`us-central1` of `projects/p/locations/us-central1/...`, or None for a short name."""
-    parts = resource.split("/")
-    return parts[3] if len(parts) > 3 and parts[0] == "projects" and parts[2] == "locations" else None
 
 
 def _when(time: Any) -> str:

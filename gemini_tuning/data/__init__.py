@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from .drops import DedupReport, Drop
     from .formats import from_records, gemini_lines, read, write
     from .instruct import instruct
+    from .parts import Parts
     from .rows import to_gemini
     from .select import FilterReport, keep, sample
-    from .split import Parts, SplitReport, split
+    from .split import SplitReport, split
     from .tokens import estimate_tokens, example_tokens
 
 _HOMES = {
@@ -34,7 +35,7 @@ _HOMES = {
     "Groups": ".dedup",
     "Limits": ".check",
     "Paraphrase": ".augment",
-    "Parts": ".split",
+    "Parts": ".parts",
     "RareLabels": ".augment",
     "Rejected": ".augment_report",
     "SplitReport": ".split",

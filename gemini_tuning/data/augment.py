@@ -19,7 +19,7 @@ from ..errors import BackendError, PlanError
 from ..ledger import Journal, digest
 from ..types import Caller, Dataset, Example, Finding, Json, Progress, Prompt, Reply, text_turn
 from .augment_report import AugmentReport, CallFailure, Reason, Rejected
-from .split import Parts
+from .parts import Parts
 
 __all__ = [
     "AugmentReport",

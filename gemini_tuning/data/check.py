@@ -17,11 +17,12 @@ from typing import Literal
 import msgspec
 
 from ..errors import DataError, PlanError
+from ..models import EXAMPLES, TOKENS_PER_EXAMPLE, VALIDATION_EXAMPLES, VALIDATION_FREE, VALIDATION_SHARE
 from ..types import Dataset, Example, Finding, Json, Location, Severity
 from .data_report import DataReport, Distribution
 from .fold import key, white
 from .formats import read_with
-from .split import SHORT_OUTPUT, VALIDATION_FREE, VALIDATION_ROWS, VALIDATION_SHARE, Parts, label_like
+from .parts import SHORT_OUTPUT, Parts, label_like
 from .tokens import example_tokens
 
 __all__ = ["DataReport", "Distribution", "Limits", "check", "check_file"]
@@ -44,9 +45,9 @@ _SEVERITY = {"stop": 0, "warning": 1, "note": 2}
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a model takes: the strictest of today's models when nothing else is said (Google's pages, read 2026-11)."""
 
-    tokens_per_example: int = 131_072
-    examples: int = 10_000_000
-    validation_examples: int = VALIDATION_ROWS
+    tokens_per_example: int = TOKENS_PER_EXAMPLE
+    examples: int = EXAMPLES
+    validation_examples: int = VALIDATION_EXAMPLES
 
 
 def check(data: Parts | Dataset, *, limits: Limits | None = None, near: float | None = NEAR) -> DataReport:

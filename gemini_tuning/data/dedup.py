@@ -28,8 +28,8 @@ from . import shingles
 from .drops import DedupReport, Drop, PartName
 from .fold import fold, key, numbers, white
 from .near import connected, find_edges
+from .parts import SHORT_OUTPUT, Parts
 from .shingles import Floats, Ints
-from .split import SHORT_OUTPUT, Parts
 
 __all__ = ["DedupReport", "Drop", "Groups", "dedup", "dedup_parts", "exact_duplicates", "near_duplicates"]
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ..types import Dataset, Example
 from .augment_report import Reason
 from .fold import fold, key, numbers, plain
-from .split import Parts, label_like
+from .parts import Parts, label_like
 
 COPY = 0.95
 LEAK = 0.8

@@ -8,8 +8,6 @@ order by a hash of the seed and their smallest origin.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -17,30 +15,11 @@ import msgspec
 from .. import display
 from ..errors import PlanError
 from ..ledger import digest
-from ..types import Dataset, Example, Finding, Json
-
-SHORT_OUTPUT = 40
-"""Outputs of up to so many characters are labels: compared exactly, but for white space."""
-
-STRATUM_ROWS = 2
-"""Outputs are strata when they have at least so many rows on average; else they are texts, and there are no strata."""
-
-VALIDATION_ROWS, VALIDATION_SHARE, VALIDATION_FREE = 5000, 0.3, 1000
-"""Google's limit, read 2026-11: 5,000 validation rows, or 30 % of the training rows where there are over 1,000."""
+from ..models import VALIDATION_EXAMPLES, VALIDATION_FREE, VALIDATION_SHARE
+from ..types import Dataset, Finding, Json
+from .parts import Parts, label_like
 
 _PLACES = 1000
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A data set in parts. Data that is not split has it all in `train`."""
-
-    train: Dataset = field(default_factory=Dataset)
-    validation: Dataset = field(default_factory=Dataset)
-    test: Dataset = field(default_factory=Dataset)
-
-    def __repr__(self) -> str:
-        return f"Parts(train={len(self.train):,}, validation={len(self.validation):,}, test={len(self.test):,})"
 
 
 class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,12 +78,6 @@ class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
     def _repr_html_(self) -> str:
         table = display.html_table(self._HEADER, self._rows(100)) if self.labels else ""
         return display.paragraph(self._head()) + table + "".join(map(display.paragraph, self.findings))
-
-
-def label_like(dataset: Sequence[Example]) -> bool:
-    """Whether the outputs are classes: few distinct ones for the number of rows (`STRATUM_ROWS` rows each or more)."""
-    distinct = len({example.output for example in dataset})
-    return bool(distinct) and len(dataset) >= STRATUM_ROWS * distinct
 
 
 class _Unit(NamedTuple):
@@ -323,14 +296,14 @@ def _report(
             message=f"there are {len(dataset.labels):,} distinct outputs in {len(dataset):,} rows, so they are texts, "
             "not classes: the parts are random without strata.",
         ))  # fmt: skip
-    over = sizes["validation"] > VALIDATION_ROWS or (
+    over = sizes["validation"] > VALIDATION_EXAMPLES or (
         sizes["validation"] > VALIDATION_FREE and sizes["validation"] > VALIDATION_SHARE * sizes["train"]
     )
     if over:
         findings.append(Finding(
             code="split-validation-limit", severity="warning", count=sizes["validation"],
-            message=f"{sizes['validation']:,} validation rows are more than Gemini takes ({VALIDATION_ROWS:,}, or 30 % "
-            f"of the training rows where there are over {VALIDATION_FREE:,}).",
+            message=f"{sizes['validation']:,} validation rows are more than Gemini takes ({VALIDATION_EXAMPLES:,}, or 30 %"
+            f" of the training rows where there are over {VALIDATION_FREE:,}).",
             hint="use a smaller validation=; 1,000 rows are plenty to watch a curve.",
         ))  # fmt: skip
     return SplitReport(

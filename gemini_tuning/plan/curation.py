@@ -15,8 +15,9 @@ from ..data.augment import augment
 from ..data.augment_report import AugmentReport
 from ..data.dedup import dedup, dedup_parts
 from ..data.drops import DedupReport
+from ..data.parts import Parts
 from ..data.select import FilterReport, keep, sample
-from ..data.split import Parts, SplitReport, split
+from ..data.split import SplitReport, split
 from ..display import details, html_table, paragraph, table
 from ..errors import PlanError
 from ..ledger import Journal
