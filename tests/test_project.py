@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import subprocess
 import sys
@@ -332,8 +333,11 @@ async def _aio(project: TuningProject) -> str:
     job = await project.aio.tune()
     tuned = await job.aio.wait(timeout=60)
     report = await project.aio.evaluate(Accuracy(), model=tuned)
-    curves = await job.aio.curves()
-    assert len(curves.points) > 3
+    if importlib.util.find_spec("google.cloud.aiplatform_v1"):
+        assert len((await job.aio.curves()).points) > 3
+    else:  # google-genai 3.x beside which aiplatform cannot be installed
+        with pytest.raises(ConfigError, match=r"gemini-tuning\[vertex\]"):
+            await job.aio.curves()
     return f"{report.scores['accuracy'].n}"
 
 

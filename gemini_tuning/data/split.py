@@ -302,8 +302,8 @@ def _report(
     if over:
         findings.append(Finding(
             code="split-validation-limit", severity="warning", count=sizes["validation"],
-            message=f"{sizes['validation']:,} validation rows are more than Gemini takes ({VALIDATION_EXAMPLES:,}, or 30 %"
-            f" of the training rows where there are over {VALIDATION_FREE:,}).",
+            message=f"{sizes['validation']:,} validation rows are more than Gemini takes ({VALIDATION_EXAMPLES:,}, "
+            f"or {VALIDATION_SHARE:.0%} of the training rows where there are over {VALIDATION_FREE:,}).",
             hint="use a smaller validation=; 1,000 rows are plenty to watch a curve.",
         ))  # fmt: skip
     return SplitReport(
