@@ -298,8 +298,8 @@ def header(folder: str, text: str) -> None:
 
 
 def two_names() -> None:
-    start(workdir="shared").curate()
-    start(workdir="shared", name="reviews").curate()
+    start(workdir="team").curate()
+    start(workdir="team", name="reviews").curate()
 
 
 def is_english(example: Example) -> bool:
@@ -442,7 +442,9 @@ def test_the_example_of_an_error_is_what_the_library_says(
 
 def test_the_examples_of_job_errors_are_what_the_library_says(emulator: Emulator, tmp_path: Path) -> None:
     """The same for a job that fails, is cancelled, takes too long, or may have been bought."""
-    backend = Vertex("my-project", location="us-central1", staging="gs://my-bucket", base_url=emulator.url, reconcile=0.2)
+    backend = Vertex(
+        "my-project", location="us-central1", staging="gs://my-bucket", base_url=emulator.url, reconcile=0.2
+    )
     project = start(backend=backend, workdir=tmp_path / "w")
     try:
         for code, act in JOBS.items():

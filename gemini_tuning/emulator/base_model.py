@@ -1,9 +1,10 @@
 """Answers: a tuned adapter's, or those of an untrained base model that has only the prompt to go by.
 
 The base model is honest and weak. When the prompt offers candidates it picks the one that shares most words
-and word fragments with the last user turn; without candidates it repeats a key phrase. It never sees a
-reference.
+and word fragments with the last user turn; without candidates it repeats a key phrase. It never sees a reference.
 """
+
+from __future__ import annotations
 
 import json
 import math
@@ -14,13 +15,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from gemini_tuning.emulator import standins
-from gemini_tuning.emulator import text as lexical
-from gemini_tuning.emulator.learner import Prompt, Weights
+from . import standins
+from . import text as lexical
+from .arrays import Floats
+from .values import Prompt
+from .weights import Weights
 
-Floats = npt.NDArray[np.floating[Any]]
+__all__ = ["NOTHING", "Reply", "candidates", "embed", "generate"]
 
 NOTHING = "There is no question to answer."
 _DEFAULT_LIMIT = 1024  # tokens of an answer when the request sets no maxOutputTokens
@@ -36,11 +38,10 @@ class Reply:
 
 
 def generate(prompt: Prompt, *, base_model: str, weights: Weights | None, config: Mapping[str, Any]) -> Reply:
-    """Answer `prompt` under a generationConfig in camelCase. Temperature and seed are ignored: greedy,
-    always.
+    """Answer `prompt` under a generationConfig in camelCase; temperature and seed are ignored.
 
-    With a responseSchema the base model's answer is a stand-in that fits it (`standins`); an adapter's answer
-    is kept when it is JSON and otherwise put into the schema's strings.
+    With a responseSchema the base model's answer is a stand-in that fits it (`standins`); an adapter's answer is
+    kept when it is JSON and otherwise put into the schema's strings.
     """
     limit = _limit(config)
     complete = True
@@ -87,14 +88,12 @@ def _limit(config: Mapping[str, Any]) -> int:
     return _DEFAULT_LIMIT
 
 
-# --- zero-shot
-# -----------------------------------------------------------------------------------------------
+# --- without an adapter -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An answer the prompt offers, and the words it is matched by (the label, and its description if
-    given)."""
+    """An answer the prompt offers, and the words it is matched by: the label, and its description if there is one."""
 
     label: str
     words: str

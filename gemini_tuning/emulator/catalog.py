@@ -1,7 +1,7 @@
 """Which model names the emulator answers to, and the rules that differ by model. As of 2026-11-22.
 
-Sources: facts/google-tuning.md sections 2.1, 2.2 and 2.5. Any `gemini-<version>-<family>` is known, retired ones
-included: the emulator stands in for the service of any year. Misspelt names are not.
+Any `gemini-<version>-<family>` is known, retired ones included: the emulator stands in for the service of any year.
+Misspelt names are not.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from .text import count_tokens
 from .wire import camelize
 
 if TYPE_CHECKING:
-    from .learner import Row
+    from .values import Row
 
 __all__ = ["Dataset", "DatasetError", "Example", "content_text", "read_dataset"]
 
@@ -122,7 +122,7 @@ def _examples(data: bytes, uri: str) -> Iterator[Example]:
 
 
 def _example(value: Mapping[str, Any], row: int) -> Example:
-    from .learner import Prompt, Row
+    from .values import Prompt, Row
 
     contents = value.get("contents")
     if not isinstance(contents, list) or not contents:

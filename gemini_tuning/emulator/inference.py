@@ -23,7 +23,8 @@ from .wire import ApiError, Request, Response, Route, json_response, route, sse,
 
 if TYPE_CHECKING:
     from .base_model import Reply
-    from .learner import Prompt, Weights
+    from .values import Prompt
+    from .weights import Weights
 
 __all__ = ["Inference"]
 
@@ -135,7 +136,7 @@ class Inference:
         return Served(model, None)
 
     def _loaded(self, path: Path) -> Weights:
-        from .learner import Weights
+        from .weights import Weights
 
         with self._lock:
             if path in self._weights:
@@ -249,7 +250,7 @@ def _contents(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _prompt(body: Mapping[str, Any], *, must_end_with_user: bool) -> Prompt:
     """The request as the model reads it; turns of one role in a row become one."""
-    from .learner import Prompt
+    from .values import Prompt
 
     turns: list[tuple[str, str]] = []
     for content in _contents(body):

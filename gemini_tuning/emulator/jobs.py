@@ -22,11 +22,13 @@ from .wire import (
     Request,
     Response,
     Route,
+    filter_terms,
     json_response,
     matches,
     page,
-    parse_filter,
+    page_response,
     project_number,
+    resource_name,
     route,
     timestamp,
 )
@@ -108,7 +110,7 @@ class Jobs:
         return json_response(self._json(self._find(found)))
 
     def _list(self, request: Request, found: Mapping[str, str]) -> Response:
-        terms = [term for text in request.many("filter") for term in parse_filter(text)]
+        terms = filter_terms(request)
         now = time.time()
         jobs = [
             job
@@ -117,8 +119,7 @@ class Jobs:
         ]
         chosen = [job for job in jobs if matches(terms, self._filtered(job), _FILTERS)]
         shown, token = page(request, chosen, lambda job: f"{job['createTime']}|{job['id']}")
-        answer: Record = {"tuningJobs": [self._json(job) for job in shown]} if shown else {}
-        return json_response({**answer, **({"nextPageToken": token} if token else {})})
+        return page_response("tuningJobs", [self._json(job) for job in shown], token)
 
     def _cancel(self, _request: Request, found: Mapping[str, str]) -> Response:
         """Cancelling what has ended changes nothing and is no error: the service calls it best effort."""
@@ -142,14 +143,13 @@ class Jobs:
     # --- what a job looks like -----------------------------------------------------------------------------------
 
     def _filtered(self, job: Record) -> Record:
-        name = f"projects/{job['project']}/locations/{job['location']}/tuningJobs/{job['id']}"
+        name = resource_name(job, "tuningJobs", job["id"])
         return {**job["body"], "state": job["state"], "name": name, "createTime": job["createTime"],
                 "updateTime": job["updateTime"]}  # fmt: skip
 
     def _json(self, job: Record) -> Record:
-        prefix = f"projects/{job['project']}/locations/{job['location']}"
         answer: Record = {
-            "name": f"{prefix}/tuningJobs/{job['id']}",
+            "name": resource_name(job, "tuningJobs", job["id"]),
             **job["body"],
             "state": job["state"],
             **{key: job[key] for key in ("createTime", "startTime", "endTime", "updateTime") if job.get(key)},
@@ -166,7 +166,7 @@ class Jobs:
             spec = answer["supervisedTuningSpec"]
             answer["supervisedTuningSpec"] = {**spec, "hyperParameters": job["hyperParameters"]}
         if job.get("startTime"):
-            answer["experiment"] = f"{prefix}/metadataStores/default/contexts/{experiment_id(job)}"
+            answer["experiment"] = resource_name(job, "metadataStores/default/contexts", experiment_id(job))
         if job.get("stats"):
             answer["tuningDataStats"] = {"supervisedTuningDataStats": job["stats"]}
             points = self.points(job["id"])
@@ -177,17 +177,17 @@ class Jobs:
                 "completedStepCount": str(steps),
             }
         if job.get("model"):
-            answer["tunedModel"] = self._tuned_model(job, prefix)
+            answer["tunedModel"] = self._tuned_model(job)
         return answer
 
-    def _tuned_model(self, job: Record, prefix: str) -> Record:
+    def _tuned_model(self, job: Record) -> Record:
         """The result; `endpoint` follows the model's default checkpoint for as long as the model exists."""
         model = job["model"]
         now = self._state.models.get(f"{model['id']}@{model['version']}") or model
         places = {item["checkpointId"]: item["endpoint"] for item in model["checkpoints"]}
         where = f"projects/{job['project']}/locations/{model['endpointLocation']}/endpoints"
         answer: Record = {
-            "model": f"{prefix}/models/{model['id']}@{model['version']}",
+            "model": resource_name(job, "models", f"{model['id']}@{model['version']}"),
             "endpoint": f"{where}/{places[now['defaultCheckpointId']]}",
         }
         if not last_only(job):

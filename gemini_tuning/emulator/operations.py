@@ -12,14 +12,15 @@ from .wire import (
     Response,
     Route,
     json_response,
+    listed,
     numeric_id,
-    page,
     project_number,
+    resource_name,
     route,
     timestamp,
 )
 
-__all__ = ["Operations", "listed", "resource_name"]
+__all__ = ["Operations"]
 
 
 class Operations:
@@ -70,17 +71,6 @@ class Operations:
             if record["location"] == found["location"]
         ]
         return listed(request, "operations", items)
-
-
-def resource_name(record: Mapping[str, Any], kind: str, identity: str) -> str:
-    """The full name of a resource from its record."""
-    return f"projects/{record['project']}/locations/{record['location']}/{kind}/{identity}"
-
-
-def listed(request: Request, key: str, items: list[Record]) -> Response:
-    """One page of resources, newest first, as the answer of a list call."""
-    chosen, token = page(request, items, lambda item: f"{item.get('createTime', '')}|{item['name']}")
-    return json_response({**({key: chosen} if chosen else {}), **({"nextPageToken": token} if token else {})})
 
 
 def _operation_json(record: Record, version: str) -> Record:

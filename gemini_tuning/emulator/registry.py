@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from .catalog import PUBLISHED, is_gemini, serving_location
-from .operations import Operations, listed, resource_name
+from .operations import Operations
 from .state import Record, State
 from .wire import (
     ApiError,
     Request,
     Response,
     Route,
+    filter_terms,
     json_response,
+    listed,
     matches,
     numeric_id,
-    parse_filter,
     project_number,
+    resource_name,
     route,
     timestamp,
 )
@@ -223,7 +225,7 @@ class Registry:
         ]
 
     def _list_models(self, request: Request, found: Mapping[str, str]) -> Response:
-        terms = [term for text in request.many("filter") for term in parse_filter(text)]
+        terms = filter_terms(request)
         latest = {record["id"]: self._versions(record["id"])[-1] for record in self._state.models.values()}
         items = [
             item
@@ -306,7 +308,7 @@ class Registry:
         return resource_name(versions[-1] if versions else endpoint, "models", model)
 
     def _list_endpoints(self, request: Request, found: Mapping[str, str]) -> Response:
-        terms = [term for text in request.many("filter") for term in parse_filter(text)]
+        terms = filter_terms(request)
         items = [
             item
             for record in self._state.endpoints.values()

@@ -1,7 +1,7 @@
 """What `tuningJobs` POST refuses at once, and what it keeps of the body.
 
 Only what is wrong with the request itself is refused here; what is wrong with the data is found when the job runs,
-as on the service. Limits: facts/google-tuning.md sections 2.2 and 3.3.
+as on the service.
 """
 
 from __future__ import annotations

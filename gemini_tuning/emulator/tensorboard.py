@@ -1,7 +1,7 @@
 """Training curves as the service keeps them: a metadata context per job, and TensorBoard series behind it.
 
-The chain that clients follow is in facts/google-tuning.md section 3.8. Nothing is stored here: everything is a view
-on the jobs and their points.
+A client goes from the job's `experiment` to its metadata context, from there to the tensorboard, its runs, their time
+series and the values. Nothing is stored here: everything is a view on the jobs and their points.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from .wire import (
     Request,
     Response,
     Route,
+    filter_terms,
     json_response,
     matches,
     numeric_id,
     page,
-    parse_filter,
+    page_response,
+    resource_name,
     route,
 )
 
@@ -72,8 +74,8 @@ class Tensorboard:
     def _contexts(self, found: Mapping[str, str]) -> dict[str, Record]:
         contexts = {}
         for job in self._started(found["location"]):
-            name, where = experiment_id(job), _where(job)
-            full = f"{where}/metadataStores/default/contexts/{name}"
+            name = experiment_id(job)
+            full = resource_name(job, "metadataStores/default/contexts", name)
             times = {"createTime": job["startTime"], "updateTime": job["updateTime"]}
             contexts[name] = {
                 "name": full,
@@ -82,7 +84,7 @@ class Tensorboard:
                 "schemaVersion": "0.0.1",
                 "metadata": {
                     "experiment_deleted": False,
-                    "backing_tensorboard_resource": f"{where}/tensorboards/{_board_id(job)}",
+                    "backing_tensorboard_resource": _board(job)["name"],
                 },
                 **times,
             }
@@ -107,8 +109,7 @@ class Tensorboard:
         terms = [
             # A client may name the parent by its project id; the contexts carry the project's number.
             (name, operator, _any_project(value, found["project"]) if "parent" in name else value)
-            for text in request.many("filter")
-            for name, operator, value in parse_filter(text)
+            for name, operator, value in filter_terms(request)
         ]
         items = [
             item
@@ -144,7 +145,7 @@ class Tensorboard:
 
     def _list_series(self, request: Request, found: Mapping[str, str]) -> Response:
         job = self._job(found)
-        terms = [term for text in request.many("filter") for term in parse_filter(text)]
+        terms = filter_terms(request)
         items = [
             item
             for number in range(len(_SERIES))
@@ -225,16 +226,12 @@ class Tensorboard:
         raise ApiError(404, f"{where}{'/runs/' + found['run'] if 'run' in found else ''} not found.")
 
 
-def _where(job: Record) -> str:
-    return f"projects/{job['project']}/locations/{job['location']}"
-
-
 def _board_id(job: Record) -> str:
     return numeric_id("tensorboard", job["location"])
 
 
 def _board(job: Record) -> Record:
-    return {"name": f"{_where(job)}/tensorboards/{_board_id(job)}", "displayName": "Emulated tuning jobs"}
+    return {"name": resource_name(job, "tensorboards", _board_id(job)), "displayName": "Emulated tuning jobs"}
 
 
 def _experiment(job: Record) -> Record:
@@ -264,8 +261,7 @@ def _thinned(points: Sequence[Record], most: int) -> list[Record]:
 def _page(request: Request, key: str, items: Sequence[Record]) -> Response:
     # Reversed: pages come in descending order, and these lists read better in the order of their names.
     order = {id(item): f"{len(items) - index:09d}" for index, item in enumerate(items)}
-    chosen, token = page(request, items, lambda item: order[id(item)])
-    return json_response({**({key: chosen} if chosen else {}), **({"nextPageToken": token} if token else {})})
+    return page_response(key, *page(request, items, lambda item: order[id(item)]))
 
 
 def _any_project(name: str, project: str) -> str:

@@ -4,6 +4,7 @@ Nothing here is Gemini's: its tokeniser is not public. These tokens are about as
 Latin letters or one Chinese character), which is what counts, costs and curves need.
 """
 
+import hashlib
 import re
 import unicodedata
 import zlib
@@ -50,6 +51,12 @@ def count_tokens(text: str) -> int:
 def digest(text: str) -> int:
     """A 32-bit number that depends on the text alone: the same in every process and on every machine."""
     return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def scatter(*parts: object) -> int:
+    """A 48-bit number to draw lots with: it depends on the parts alone, and similar parts give unrelated ones."""
+    joined = "\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(joined, digest_size=6).digest(), "big")
 
 
 def words(text: str) -> list[str]:

@@ -26,7 +26,8 @@ from .storage import Storage
 from .wire import ApiError, timestamp
 
 if TYPE_CHECKING:
-    from .learner import Point, Settings, Weights
+    from .values import Point, Settings
+    from .weights import Weights
 
 __all__ = ["CANCELLED", "TERMINAL", "Trainer", "last_only"]
 
@@ -208,12 +209,13 @@ class Trainer:
         return content, uri
 
     def _train(self, job: Record, training: Dataset, validation: Dataset | None) -> None:
-        from .learner import Settings, planned_steps, resolve, train
+        from .learner import planned_steps, resolve, train
+        from .values import Settings
 
         identity = job["id"]
         base, parent, start = self._start(job)
         rows = training.rows
-        settings = resolve(Settings(*hyper_parameters(job["body"])), len(rows), base)
+        settings = resolve(Settings(*hyper_parameters(job["body"])), len(rows))
         self._note(
             identity,
             detail="TUNING_JOB_STATE_TUNING",
@@ -264,7 +266,7 @@ class Trainer:
 
     def _start(self, job: Record) -> tuple[str, Record | None, Weights | None]:
         """The base model, and for continuous tuning the model version and weights to go on from."""
-        from .learner import Weights
+        from .weights import Weights
 
         pre = job["body"].get("preTunedModel")
         if not pre:

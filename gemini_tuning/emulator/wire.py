@@ -25,12 +25,16 @@ __all__ = [
     "Response",
     "Route",
     "camelize",
+    "filter_terms",
     "json_response",
+    "listed",
     "matches",
     "numeric_id",
     "page",
+    "page_response",
     "parse_filter",
     "project_number",
+    "resource_name",
     "route",
     "sse",
     "timestamp",
@@ -213,12 +217,22 @@ def project_number(project: str) -> str:
     return project if project.isdigit() else PROJECT_NUMBER
 
 
+def resource_name(record: Mapping[str, Any], kind: str, identity: str) -> str:
+    """The full name of a resource from its record."""
+    return f"projects/{record['project']}/locations/{record['location']}/{kind}/{identity}"
+
+
 # --- filters ---------------------------------------------------------------------------------------------------
 
 _TERM = re.compile(
     r"""\s*(?P<field>[A-Za-z_][\w./-]*)\s*(?P<op>!=|>=|<=|=|:|>|<)\s*(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"'()]+)"""
 )
 Term = tuple[str, str, str]
+
+
+def filter_terms(request: Request) -> list[Term]:
+    """The terms of a list call's `filter`."""
+    return [term for text in request.many("filter") for term in parse_filter(text)]
 
 
 def parse_filter(text: str) -> list[Term]:
@@ -303,6 +317,16 @@ def page(
     chosen = ordered[:count]
     more = len(ordered) > count
     return chosen, base64.urlsafe_b64encode(key(chosen[-1]).encode()).decode() if more else ""
+
+
+def page_response(key: str, items: Sequence[object], token: str) -> Response:
+    """The answer of a list call; what is empty is left out, as protobuf's JSON does."""
+    return json_response({**({key: items} if items else {}), **({"nextPageToken": token} if token else {})})
+
+
+def listed(request: Request, key: str, items: Sequence[Mapping[str, Any]]) -> Response:
+    """One page of resources, newest first, as the answer of a list call."""
+    return page_response(key, *page(request, items, lambda item: f"{item.get('createTime', '')}|{item['name']}"))
 
 
 def sse(values: Iterable[object]) -> Iterator[bytes]:

@@ -491,4 +491,8 @@ def _changes(
             where=new.where,
         )
         (won if second > first else lost).append(pair)
-    return name, sorted(won, key=lambda pair: -pair.difference), sorted(lost, key=lambda pair: pair.difference), ties
+    # Equal changes in the order of their origins, a hash: files are often sorted by label, and five examples of one
+    # label would say little.
+    won.sort(key=lambda pair: (-pair.difference, pair.origin))
+    lost.sort(key=lambda pair: (pair.difference, pair.origin))
+    return name, won, lost, ties

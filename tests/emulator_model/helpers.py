@@ -3,7 +3,9 @@
 import random
 from dataclasses import dataclass
 
-from gemini_tuning.emulator.learner import Checkpoint, Point, Prompt, Row, Settings, Weights, train
+from gemini_tuning.emulator.learner import Checkpoint, train
+from gemini_tuning.emulator.values import Point, Prompt, Row, Settings
+from gemini_tuning.emulator.weights import Weights
 
 TOPICS = {
     "shipping/track": ["parcel", "package", "courier", "delivery", "tracking number"],

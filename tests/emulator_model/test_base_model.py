@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemini_tuning.emulator.base_model import NOTHING, candidates, embed, generate
-from gemini_tuning.emulator.learner import Prompt
+from gemini_tuning.emulator.values import Prompt
 
 from .helpers import fit, rows
 

@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemini_tuning.emulator import learner
-from gemini_tuning.emulator.learner import Prompt, Row, Settings, Weights, planned_steps, resolve, train
+from gemini_tuning.emulator.arrays import product
+from gemini_tuning.emulator.batches import Batch
+from gemini_tuning.emulator.gradients import loss_and_gradients
+from gemini_tuning.emulator.learner import RANK_PER_ADAPTER, planned_steps, resolve, train
+from gemini_tuning.emulator.values import Prompt, Row, Settings
+from gemini_tuning.emulator.weights import Weights
 
 from .helpers import accuracy, fit, rows
 
@@ -18,7 +22,7 @@ from .helpers import accuracy, fit, rows
 def test_analytic_gradient() -> None:
     """The analytic gradient of every parameter agrees with central differences."""
     rng = np.random.default_rng(0)
-    batch = learner.Batch(
+    batch = Batch(
         prompts=rng.standard_normal((2, 7)),
         context=rng.standard_normal((5, 192)),
         targets=np.array([2, 3, 1, 0, 1]),
@@ -35,13 +39,13 @@ def test_analytic_gradient() -> None:
         "bias": rng.standard_normal(5),
         "copy": rng.standard_normal(3),
     }
-    _, _, gradients = learner.loss_and_gradients(p, batch)
+    _, _, gradients = loss_and_gradients(p, batch)
     for name, value in p.items():
         for at in list(np.ndindex(value.shape))[:: max(1, value.size // 20)]:
             kept, sides = value[at], []
             for step in (1e-6, -1e-6):
                 value[at] = kept + step
-                sides.append(learner.loss_and_gradients(p, batch)[0])
+                sides.append(loss_and_gradients(p, batch)[0])
             value[at] = kept
             assert gradients[name][at] == pytest.approx((sides[0] - sides[1]) / 2e-6, abs=1e-6)
 
@@ -52,7 +56,7 @@ def test_product(n: int, k: int, m: int) -> None:
     """The product in pieces is the product."""
     rng = np.random.default_rng(n * k * m)
     left, right = rng.standard_normal((n, 9 * k)), rng.standard_normal((9 * k, 3 * m))
-    np.testing.assert_allclose(learner.product(left, right), left @ right, atol=1e-9)
+    np.testing.assert_allclose(product(left, right), left @ right, atol=1e-9)
 
 
 def test_learns() -> None:
@@ -157,14 +161,14 @@ def test_long_instruction_does_not_swamp() -> None:
 def test_rank() -> None:
     """The adapter size sets the rank, and the effect on the scores has no higher rank than that."""
     sizes = [fit(rows(10, seed=1), epochs=1, adapter=adapter).weights.rank for adapter in (1, 2, 4, 8, 16)]
-    assert sizes == [learner.RANK_PER_ADAPTER * adapter for adapter in (1, 2, 4, 8, 16)]
+    assert sizes == [RANK_PER_ADAPTER * adapter for adapter in (1, 2, 4, 8, 16)]
 
 
 def test_defaults() -> None:
     """Defaults fill only what is missing; epochs fall with the number of rows."""
-    assert resolve(Settings(None, None, None), 100, "x") == Settings(30, 1.0, 4)
-    assert resolve(Settings(3, 10, 8), 100, "x") == Settings(3, 10, 8)
-    epochs = [resolve(Settings(None, None, None), n, "x").epochs for n in (0, 1, 1000, 2500, 10_000, 10**6)]
+    assert resolve(Settings(None, None, None), 100) == Settings(30, 1.0, 4)
+    assert resolve(Settings(3, 10, 8), 100) == Settings(3, 10, 8)
+    epochs = [resolve(Settings(None, None, None), n).epochs for n in (0, 1, 1000, 2500, 10_000, 10**6)]
     assert epochs == [30, 30, 19, 12, 6, 3]
 
 
@@ -192,7 +196,7 @@ def test_continue() -> None:
     data = rows(100, seed=4) + fresh
     more = fit(data, rows(40, seed=2), epochs=8, multiplier=3, adapter=8, start=old.weights)
     assert more.train_losses[0] < 2 < old.train_losses[0]
-    assert more.weights.rank == 8 * learner.RANK_PER_ADAPTER
+    assert more.weights.rank == 8 * RANK_PER_ADAPTER
     assert accuracy(more.weights, rows(40, seed=3)) > 0.85
     assert accuracy(more.weights, fresh[:5]) == 1
     assert fit(data, epochs=1, adapter=1, start=old.weights).weights.rank == old.weights.rank

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gemini_tuning.emulator.base_model import generate
-from gemini_tuning.emulator.learner import Prompt, Row
+from gemini_tuning.emulator.values import Prompt, Row
 
 from .helpers import accuracy, fit
 

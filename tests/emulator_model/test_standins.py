@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemini_tuning.emulator.base_model import generate
-from gemini_tuning.emulator.learner import Prompt
-from gemini_tuning.emulator.standins import paraphrases
+from gemini_tuning.emulator.paraphrases import paraphrases
+from gemini_tuning.emulator.values import Prompt
 
 GRADE = {
     "type": "OBJECT",
