@@ -296,8 +296,9 @@ class Bars:
 
         if self._bar is None:
             # On a terminal a bar; in a log file one line at most every ten seconds, for it keeps every redraw.
-            pace = 0.1 if sys.stderr.isatty() else 10.0
-            self._bar = tqdm(total=total, desc=what, delay=self._delay, mininterval=pace, leave=False, ascii=" #")
+            watched = sys.stderr.isatty()
+            pace = 0.1 if watched else 10.0
+            self._bar = tqdm(total=total, desc=what, delay=self._delay, mininterval=pace, leave=not watched, ascii=" #")
         self._bar.set_description(what, refresh=False)
         self._bar.update(done - self._bar.n)
 

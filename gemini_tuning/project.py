@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import platform
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -371,9 +372,8 @@ class TuningProject:
         reported, and leaks between the parts are.
         """
         from .data.check import Limits, check
-        from .plan.curation import curate
 
-        parts = loop.run(curate(self.plan, self.data, key="", caller=None, functions=self.functions)).parts
+        parts = self._local_curation.parts
         model = find(self.plan.model)
         limits = Limits(tokens_per_example=model.tokens_per_example) if model else Limits()
         is_split = any(isinstance(step, SplitStep) for step in self.plan.steps)
@@ -384,15 +384,9 @@ class TuningProject:
         from .data.tokens import example_tokens
 
         done = self._recorded_curation()
-        if done is not None:
-            train, basis = done.train, "curated training part"
-        else:
-            share = 1.0
-            for step in self.plan.data_steps:
-                share = 1 - step.validation - step.test if isinstance(step, SplitStep) else share
-            rows = self.data.examples[: max(1, round(len(self.data) * share))]
-            train = Dataset(map(self.plan.instructions.apply, rows))
-            basis = "all rows but the parts held out; curation has not run yet"
+        train = (done or self._local_curation).train
+        augments = any(isinstance(step, AugmentStep) for step in self.plan.data_steps)
+        basis = "after curation" if done or not augments else "after curation, without what augmentation will add"
         tokens = sum(example_tokens(example) for example in train)
         recipe = self._recipe(len(train), tokens / max(1, len(train)))
         model = find(self.plan.model)
@@ -663,6 +657,13 @@ class TuningProject:
     def _ledger(self) -> Ledger:
         return Ledger(self.workdir, self.plan.name)
 
+    @cached_property
+    def _local_curation(self) -> Curation:
+        """All steps that cost nothing: everything but augmentation."""
+        from .plan.curation import curate
+
+        return loop.run(curate(self.plan, self.data, key="", caller=None, functions=self.functions))
+
     @property
     def _where(self) -> dict[str, str]:
         return self.backend.describe() if self.backend else {}
@@ -700,7 +701,8 @@ class TuningProject:
         step, model = self.plan.recipe, self.plan.model
         known = self._known_model()
         if isinstance(known, ConfigError):
-            warnings.warn(f"{known.message} Your own settings are sent as they are.", UserWarning, stacklevel=2)
+            message = f"{known.message} Your own settings are sent as they are."
+            warnings.warn(message, UserWarning, stacklevel=_outside())
             base = Recipe(model=model, why="given by you, for a model outside the table", source="you")
         else:
             base = recommend(model, examples, avg_tokens=avg_tokens, preset=step.name)
@@ -805,6 +807,14 @@ class AsyncTuningProject:
     ) -> EvalReport:
         """As `TuningProject.evaluate`."""
         return await loop.join(self._project._evaluate(metrics, model, on, limit, concurrency, progress))
+
+
+def _outside() -> int:
+    """The `stacklevel` of the first frame that is not this package's: the user's line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith(f"{__package__}."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _plan(name: str, model: str, input: str, output: str) -> Plan:

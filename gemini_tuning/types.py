@@ -57,6 +57,12 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     count: int = 0
     details: dict[str, Json] = {}
 
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(str(self))}</p>"
+
     def __str__(self) -> str:
         place = f" ({self.where[0]}{f' and {self.count - 1} more' if self.count > 1 else ''})" if self.where else ""
         hint = f" Hint: {self.hint}" if self.hint else ""
@@ -196,6 +202,13 @@ class Example(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         turn = Turn("user", (*others, Part(text=text)))
         turns = (*self.turns[:last], turn, *self.turns[last + 1 :])
         return msgspec.structs.replace(self, turns=turns)
+
+    def __repr__(self) -> str:
+        lines = [("system", self.system)] if self.system else []
+        lines += [
+            (turn.role or "function", turn.text or f"{len(turn.parts)} parts without text") for turn in self.turns
+        ]
+        return "Example(" + ", ".join(f"{role}={text!r}" for role, text in lines) + ")"
 
     def to_record(self) -> dict[str, Json]:
         """A flat row: `input`, `output`, the other columns, and `augmented` when it was made."""

@@ -392,19 +392,19 @@ def failed(server: Emulator, project: TuningProject) -> None:
 
 def cancelled(server: Emulator, project: TuningProject) -> None:
     server.fault(Fault(action="job_stays", seconds=60))
-    job = project.tune(attempt=2)
+    job = project.recipe(epochs=2).tune()
     job.cancel()
     job.wait(timeout=60)
 
 
 def too_late(server: Emulator, project: TuningProject) -> None:
     server.fault(Fault(action="job_stays", seconds=60))
-    project.tune(attempt=3).wait(timeout=0.2)
+    project.recipe(epochs=3).tune().wait(timeout=0.2)
 
 
 def unknown(server: Emulator, project: TuningProject) -> None:
     server.fault(Fault(action="reset_before", method="POST", path="/tuningJobs"))
-    project.tune(attempt=4)
+    project.recipe(epochs=4).tune()
 
 
 JOBS: dict[str, Callable[[Emulator, TuningProject], None]] = {

@@ -11,11 +11,12 @@ from .._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from .base import Backend, JobRequest, JobView
+    from .loop import run
     from .offline import Offline
     from .selection import resolve
     from .vertex import Vertex
 
-__all__ = ["Backend", "JobRequest", "JobView", "Offline", "Vertex", "resolve"]
+__all__ = ["Backend", "JobRequest", "JobView", "Offline", "Vertex", "resolve", "run"]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
@@ -26,5 +27,6 @@ __getattr__, __dir__ = lazy_exports(
         "Offline": ".offline",
         "Vertex": ".vertex",
         "resolve": ".selection",
+        "run": ".loop",
     },
 )

@@ -45,7 +45,10 @@ def submit(work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine on the private loop and waits; Ctrl-C cancels it and is raised here."""
+    """Runs a coroutine of the library on the private loop and waits; Ctrl-C cancels it and is raised here.
+
+    For layer functions that are coroutines: `run(augment(parts, [paraphrase()], caller))`.
+    """
     if _loop is not None and threading.current_thread().name == "gemini-tuning-loop":
         work.close()
         msg = "a sync verb was called from inside the library's own loop (a callback or metric); use `aio` there"

@@ -77,8 +77,12 @@ class Groups:
         clusters = self.clusters()
         largest = f", largest {len(clusters[0])}" if clusters else ""
         cut = "" if self.complete else ", not every pair compared"
-        found = f"{self.duplicates:,} duplicates in {len(clusters):,} groups"
+        found = f"{_counted(self.duplicates, 'duplicate')} in {_counted(len(clusters), 'group')}"
         return f"Groups({len(self.groups):,} texts, {found}{largest}{cut})"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _texts(texts: Iterable[str], verb: str) -> list[str]:

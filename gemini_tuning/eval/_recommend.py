@@ -44,7 +44,8 @@ def recommend(
         msg = f"{metric} has no score for any model."
         raise PlanError(msg, hint="look at the findings of the reports.", code="baseline-unscored")
     speed = {model: report.latency.median for model, report in reports.items()}
-    best = min(scored, key=lambda model: (-reports[model].scores[metric].value, speed[model]))
+    # Of equal ones the first named: measured speed differs from run to run, and advice should not.
+    best = max(scored, key=lambda model: reports[model].scores[metric].value)
     gaps = _gaps(metric, best, {model: reports[model] for model in scored})
     standing = f"best {metric}, {reports[best].scores[metric]}"
     if prefer == "quality":

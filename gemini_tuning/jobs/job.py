@@ -36,10 +36,10 @@ class Failure:
 # The first row with a word of the text counts, so the narrower causes stand first.
 _CAUSES: tuple[tuple[tuple[str, ...], Failure], ...] = (
     (("quota", "resource exhausted"), Failure(
-        cause="quota", hint="the project's tuning quota is used up; wait or ask for more, then tune(attempt=2).")),
+        cause="quota", hint="the project's tuning quota is used up; wait or ask for more, then tune(attempt={next}).")),
     (("not found", "does not exist", "gcs object", "should be a gcs"), Failure(
         cause="data-not-found", hint="the training file is not where the job looked; check the staging bucket, then "
-        "tune(attempt=2).")),
+        "tune(attempt={next}).")),
     (("missing required", "row:", "invalid example", "parse", "jsonl", "no valid", "empty"), Failure(
         cause="data-format", hint="a row was refused; project.check() names rows by file and line. Mend them and tune "
         "again: other data are another key.")),
@@ -47,11 +47,11 @@ _CAUSES: tuple[tuple[tuple[str, ...], Failure], ...] = (
         cause="data-limits", hint="examples are over the model's limits; project.check() lists them.")),
     (("permission", "denied", "service account"), Failure(
         cause="permission", hint="give the tuning service account read access to the staging bucket, then "
-        "tune(attempt=2).")),
+        "tune(attempt={next}).")),
     (("unimplemented", "not supported", "does not train"), Failure(
         cause="unsupported", hint="this way of tuning is not available here.")),
 )  # fmt: skip
-_INTERNAL = Failure(cause="internal", hint="the service failed; tune(attempt=2) buys again, on purpose.")
+_INTERNAL = Failure(cause="internal", hint="the service failed; tune(attempt={next}) buys again, on purpose.")
 
 
 class TuningJob:
@@ -200,12 +200,20 @@ class TuningJob:
                 simulated=self.simulated,
                 connect=_Connect(self._backend, self._model),
             )
+        again = int(self._record.facts.get("attempt", 1)) + 1
         if view.state == "cancelled":
             msg = f"{self.name} was cancelled."
-            raise JobCancelled(msg, hint="tune(attempt=2) buys again.", job=self)
+            raise JobCancelled(msg, hint=f"tune(attempt={again}) buys again.", job=self)
         failure = classify(view.error)
         msg = f"{self.name} failed ({failure.cause}): {view.error or 'the service gave no reason'}"
-        raise JobFailed(msg, hint=failure.hint, job=self, cause=failure.cause, raw=view.error, status=view.error_code)
+        raise JobFailed(
+            msg,
+            hint=failure.hint.format(next=again),
+            job=self,
+            cause=failure.cause,
+            raw=view.error,
+            status=view.error_code,
+        )
 
     def describe(self) -> str:
         """The state in a few words: `running (tuning), epoch 3 of 20`."""

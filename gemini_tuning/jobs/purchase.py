@@ -91,6 +91,7 @@ async def submit(
     """
     found = recorded(ledger, order.key)
     if found is not None:
+        ledger.drop_claim(KIND, order.key)
         return found
     claim = await ledger.claim_async(
         KIND, order.key, wait=claim_wait, done=lambda: recorded(ledger, order.key) is not None
@@ -229,10 +230,11 @@ def file_name(part: str, data: bytes) -> str:
 
 
 def _unknown(order: Order, backend: Backend, why: str) -> JobUnknown:
+    again = int(order.facts.get("attempt", 1)) + 1
     where = " ".join(f"{name}={value}" for name, value in backend.describe().items())
     return JobUnknown(
         f"perhaps bought: {why} (label {LABEL}={label_of(order.key)}, {where}).",
         hint="nothing is posted again by itself. Look for that label among the tuning jobs; tune() looks again each "
-        "time it is called and attaches when the job appears. tune(attempt=2) buys anew, on purpose.",
+        f"time it is called and attaches when the job appears. tune(attempt={again}) buys anew, on purpose.",
         key=order.key,
     )

@@ -67,6 +67,10 @@ class FilterStep(StepModel):
             source = repr((code.co_code, code.co_consts)) if code else named
         return cls(function=named, source_hash=hashlib.sha256(source.encode()).hexdigest()[:16])
 
+    def arguments(self) -> str:
+        """The function's name."""
+        return self.function
+
 
 class SampleStep(StepModel):
     """Keeps n rows, chosen by a keyed hash; after a split it thins the training part only."""
@@ -101,6 +105,12 @@ class AugmentStep(StepModel):
     methods: tuple[Method, ...]
     only: Selector | None = None
     seed: int = 0
+
+    def arguments(self) -> str:
+        """`paraphrase(per_example=1), only=rare_labels(below=20)`."""
+        parts = [_written(method) for method in self.methods]
+        parts += [f"only={_written(self.only)}"] if self.only is not None else []
+        return ", ".join([*parts, *([f"seed={self.seed}"] if self.seed else [])])
 
 
 class InstructStep(StepModel):

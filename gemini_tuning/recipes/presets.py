@@ -69,6 +69,8 @@ class Recipe(BaseModel):
     def __repr__(self) -> str:
         return f"Recipe({self.model}: {self.describe()}; because {self.why})"
 
+    __str__ = __repr__
+
     def _repr_html_(self) -> str:
         from ..display import html_table
 
