@@ -44,6 +44,7 @@ def corpus(n: int, seed: int = 0) -> list[str]:
 
 def shingles(text: str) -> frozenset[str]:
     """The definition in `shingles.py`, in plain Python."""
+
     def dense(char: str) -> bool:
         return "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7a3"
 
