@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import html
 import os
+import secrets
 import sys
-import tempfile
+import time
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -186,12 +187,11 @@ def line_chart(
     for at, (name, line) in enumerate(points):
         path = "M" + "L".join(f"{px(x):.1f} {py(y):.1f}" for x, y in line)
         dash = f' stroke-dasharray="{_DASHES[at % len(_DASHES)]}"' if _DASHES[at % len(_DASHES)] else ""
-        parts.append(f'<path d="{path}" fill="none" stroke="currentColor" stroke-width="1.6"{dash}/>')
+        parts.append(f'<path d="{path}" fill="none" stroke="currentColor" stroke-width="{2 if at else 1}"{dash}/>')
         label = py(line[-1][1]) + 4
-        while any(
-            abs(label - other) < 13 for other in taken
-        ):  # two lines that end together: labels one below the other
-            label += 13
+        label = min(label, high - bottom - 4)  # clear of the numbers under the axis
+        while any(abs(label - other) < 13 for other in taken):
+            label -= 13  # two lines that end together: their labels one above the other
         taken.append(label)
         parts.append(f'<text x="{across - right + 6}" y="{label:.1f}">{escape(name)}</text>')
     return "".join(parts) + "</svg>"
@@ -224,7 +224,9 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding
 table{border-collapse:collapse;margin:.6rem 0}
 caption{text-align:left;font-weight:600;padding:.2rem 0}
 th,td{border-bottom:1px solid;border-color:color-mix(in srgb,currentColor 25%,transparent);
-padding:.25rem .7rem .25rem 0;text-align:left;vertical-align:top;font-variant-numeric:tabular-nums}
+padding:.25rem .7rem .25rem 0;text-align:left;vertical-align:top;font-variant-numeric:tabular-nums;
+overflow-wrap:anywhere;min-width:4rem}
+th[scope=row]{font-weight:normal}section{overflow-x:auto}
 details{margin:.4rem 0}summary{cursor:pointer}svg{max-width:100%;height:auto}
 @media print{details:not([open])>*{display:block}}
 """
@@ -250,14 +252,20 @@ def save_html(path: str | os.PathLike[str], *results: Showable, title: str = "ge
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     text = page(title, [(_heading(result), result) for result in results])
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, suffix=".tmp", delete=False) as file:
-        file.write(text)
-    os.replace(file.name, target)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
     return target
 
 
 def _heading(result: object) -> str:
-    """`EvalReport` -> `Eval report`."""
+    """What the result calls itself, or `EvalReport` -> `Eval report`."""
+    own = getattr(result, "heading", None)
+    if isinstance(own, str):
+        return own
     name = type(result).__name__
     return "".join(f" {char.lower()}" if char.isupper() and at else char for at, char in enumerate(name))
 
@@ -272,6 +280,7 @@ class Bars:
         self._delay = delay
         self._bar: Any = None
         self._what = ""
+        self._said = time.monotonic()
 
     def update(self, progress: Step) -> None:
         """Shows `done` of `total` of one piece of work."""
@@ -287,18 +296,23 @@ class Bars:
     def job(self, job: Job) -> None:
         """Shows the steps of a tuning job."""
         view = job.view
-        if view.steps:
-            done = view.steps if view.state == "succeeded" else view.steps_done or 0
-            self._show(job.describe().split(",")[0], done, view.steps)
+        if view.steps and not view.ended_for_good:
+            self._show(job.describe().split(",")[0], view.steps_done or 0, view.steps)
+        elif view.ended_for_good:
+            self._end()
 
     def _show(self, what: str, done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            # A log file keeps every redraw of a bar, so it gets a line every few seconds.
+            now = time.monotonic()
+            if now - self._said > 5:
+                self._said = now
+                print(f"  {what}: {done:,} of {total:,}", file=sys.stderr, flush=True)  # noqa: T201
+            return
         from tqdm import tqdm  # a tenth of a second, and only for those who watch
 
         if self._bar is None:
-            # On a terminal a bar; in a log file one line at most every ten seconds, for it keeps every redraw.
-            watched = sys.stderr.isatty()
-            pace = 0.1 if watched else 10.0
-            self._bar = tqdm(total=total, desc=what, delay=self._delay, mininterval=pace, leave=not watched, ascii=" #")
+            self._bar = tqdm(total=total, desc=what, delay=self._delay, leave=False, ascii=" #")
         self._bar.set_description(what, refresh=False)
         self._bar.update(done - self._bar.n)
 

@@ -23,7 +23,6 @@ import logging
 import os
 import re
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -51,18 +50,45 @@ def digest(*parts: str | bytes) -> str:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Writes whole or not at all: a temporary file beside it, flushed to disk, then renamed over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):
+            msg = f"{path} cannot be written: {error.strerror or error}."
+            hint = "free some space, or choose another workdir= that this user may write to."
+            raise LedgerError(msg, hint=hint, code="ledger-write") from error
         raise
+
+
+def _place() -> str:
+    """Names this machine's boot and process namespace, in which process ids mean something; empty where unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}:{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return ""
+
+
+def _is_dead(holder: bytes) -> bool:
+    """Whether a claim's process is known to be gone: only for a process of this very machine and namespace."""
+    try:
+        claim = json.loads(holder)
+        if not claim["place"] or claim["place"] != _place():
+            return False
+        os.kill(int(claim["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # alive under another user, or a claim that is still being written
+    return False
 
 
 class Journal:
@@ -111,16 +137,24 @@ class Claim:
         self._thread.start()
 
     def _keep_alive(self, beat: float) -> None:
-        while not self._stop.wait(beat):
+        # Not after another process has taken it over: that would keep a claim alive that is not ours.
+        while not self._stop.wait(beat) and self.is_held():
             with contextlib.suppress(OSError):
                 os.utime(self._path)
+
+    def is_held(self) -> bool:
+        """Whether it is still ours: a process that was suspended for long may have lost it without knowing."""
+        try:
+            return bool(json.loads(self._path.read_bytes()).get("token") == self._token)
+        except (OSError, ValueError):
+            return False
 
     def release(self) -> None:
         """Gives the key free; doing it twice is fine."""
         self._stop.set()
         self._thread.join()
-        with contextlib.suppress(OSError, ValueError):
-            if json.loads(self._path.read_bytes()).get("token") == self._token:
+        with contextlib.suppress(OSError):
+            if self.is_held():
                 self._path.unlink()
 
     def __enter__(self) -> Claim:
@@ -153,6 +187,9 @@ class Ledger:
             header = json.loads((path / "project.json").read_bytes())
         except FileNotFoundError:
             return None
+        except OSError as error:
+            msg = f"{path} cannot be used as a working directory: {error.strerror or error}."
+            raise LedgerError(msg, hint="choose another workdir=.", code="ledger-write") from error
         except ValueError as error:
             msg = f"{path / 'project.json'} is not readable as JSON."
             raise LedgerError(msg, hint="restore it, or use another workdir=.", code="ledger-corrupt") from error
@@ -276,6 +313,7 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + wait
         seen: tuple[float, float] | None = None  # (mtime last seen, our clock when it changed)
+        waited: list[float] = []
         while True:
             token = secrets.token_hex(8)
             try:
@@ -284,7 +322,7 @@ class Ledger:
                 pass
             else:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(json.dumps({"token": token, "host": socket.gethostname(), "pid": os.getpid()}).encode())
+                    file.write(json.dumps({"token": token, "place": _place(), "pid": os.getpid()}).encode())
                 yield Claim(path, token, self.claim_timeout / 5)
                 return
             if done is not None and done():
@@ -296,7 +334,10 @@ class Ledger:
             # Only differences of the file's own clock and of our own are compared: hosts disagree about the time.
             if seen is None or seen[0] != beat:
                 seen = (beat, time.monotonic())
-            elif time.monotonic() - seen[1] > self.claim_timeout:
+                waited.append(beat)
+                if len(waited) == 1:
+                    _log.warning("waiting for another process that works on the same %s (%s)", kind, path)
+            if _is_dead(holder) or time.monotonic() - seen[1] > self.claim_timeout:
                 _log.warning("taking over an abandoned claim: %s", path.name)
                 self._take_away(path, holder)
                 seen = None

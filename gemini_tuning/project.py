@@ -22,7 +22,7 @@ from .backend.selection import from_description, resolve
 from .display import html_table, table
 from .errors import ConfigError, LedgerError, PlanError
 from .ledger import DEFAULT, Ledger, digest
-from .models import Model, find
+from .models import RETIRED, Model, find
 from .plan.estimate import Estimate
 from .plan.plan import Manifest, Plan, TunedFrom, library_versions
 from .plan.steps import (
@@ -34,9 +34,10 @@ from .plan.steps import (
     RecipeStep,
     SampleStep,
     SplitStep,
+    wrong_setting,
 )
 from .recipes.presets import PresetName, Recipe, known_model, recommend
-from .types import Dataset, Example, Progress, TunedModel
+from .types import Dataset, Example, Finding, Progress, TunedModel
 
 if TYPE_CHECKING:
     from .backend.base import Backend
@@ -163,6 +164,10 @@ class TuningProject:
         """
         from .data.formats import from_records
 
+        given: object = plan
+        if not isinstance(given, Plan):
+            expected = "a Plan"
+            raise PlanError.bad_value("from_plan", "plan", plan, expected, hint="Plan.from_json(text) reads one.")
         project = cls._start(plan, from_records(records, input=plan.input, output=plan.output), backend, workdir)
         return replace(project, functions=dict(functions or {}))
 
@@ -174,7 +179,7 @@ class TuningProject:
         backend: BackendLike = None,
         functions: Mapping[str, Callable[[Example], Any]] | None = None,
     ) -> TuningProject:
-        """The project whose last run is recorded in a working directory, in this or another process.
+        """The project that was tuned last in a working directory, or else the one that did anything last.
 
         The plan, the rows and the backend come back; credentials never were stored, so a Vertex backend gets the
         application default ones unless `backend=` is given.
@@ -182,17 +187,19 @@ class TuningProject:
         Raises:
             LedgerError: There is no project, or nothing was run in it.
         """
-        path = Path(workdir)
+        path = Path(workdir).expanduser()
         header = Ledger.describe(path)
         if header is None:
             msg = f"{path} holds no project."
             raise LedgerError(msg, hint="start one with TuningProject.from_file(...)", code="ledger-empty")
         ledger = Ledger(path, header["name"])
-        keys = ledger.keys("project")
+        # What was bought counts more than what was looked at last: a variant that was only curated is no run to go on.
+        kind = "tuned" if ledger.keys("tuned") else "project"
+        keys = ledger.keys(kind)
         if not keys:
             msg = f"{path} belongs to the project {header['name']!r}, in which nothing was run yet."
             raise LedgerError(msg, hint="start it with TuningProject.from_file(...)", code="ledger-empty")
-        record = ledger.read("project", keys[-1])
+        record = ledger.read(kind, keys[-1])
         rows = ledger.blob(record["rows"])
         if rows is None:
             msg = f"the rows of the last run are missing or changed in {path} (blobs/{record['rows']})."
@@ -206,7 +213,7 @@ class TuningProject:
     def _start(
         cls, plan: Plan, data: Dataset, backend: BackendLike, workdir: str | os.PathLike[str] | None
     ) -> TuningProject:
-        path = Path(workdir) if workdir is not None else DEFAULT
+        path = Path(workdir).expanduser() if workdir is not None else DEFAULT
         return cls(plan=plan, data=data, backend=resolve(backend), workdir=path)
 
     # --- plan verbs ------------------------------------------------------------------------------------------------
@@ -223,7 +230,7 @@ class TuningProject:
         if not callable(predicate):
             raise PlanError.bad_value("filter", "predicate", predicate, "a function of one Example")
         step = FilterStep.of(predicate, name)
-        return replace(self._then(step), functions={**self.functions, step.function: predicate})
+        return replace(self._then(step), functions={**self.functions, step.identity: predicate})
 
     def sample(self, n: int, *, seed: int = 0) -> TuningProject:
         """Keeps `n` rows ("start with about 100"); after `split` it thins the training part only."""
@@ -249,9 +256,10 @@ class TuningProject:
             seed: With the *set* of rows it decides everything.
             stratify: Balance by output where there are few different ones.
         """
+        split = self._add("split", SplitStep, validation=validation, test=test, seed=seed, stratify=stratify)
         if validation + test >= 1:
             raise PlanError.bad_value("split", "validation + test", validation + test, "less than 1")
-        return self._add("split", SplitStep, validation=validation, test=test, seed=seed, stratify=stratify)
+        return split
 
     def augment(self, *methods: Method, only: Selector | None = None, seed: int = 0) -> TuningProject:
         """Adds examples that the base model writes, to the training part only, behind a gate that lists rejections.
@@ -293,6 +301,10 @@ class TuningProject:
             "epochs": epochs, "learning_rate_multiplier": learning_rate_multiplier, "adapter_size": adapter_size,
         }  # fmt: skip
         settings = {key: value for key, value in given.items() if not isinstance(value, _Unset)}
+        for key, value in settings.items():
+            problem = wrong_setting(key, value)
+            if problem:
+                raise PlanError.bad_value("recipe", key, value, problem)
         return self._add("recipe", RecipeStep, name=name, settings=settings)
 
     def using(
@@ -305,7 +317,7 @@ class TuningProject:
         """The same plan with another model (or a tuned one, to go on from it), backend or working directory."""
         plan = self.plan
         if isinstance(model, TunedModel):
-            start = TunedFrom(model=model.model, endpoint=model.endpoint, checkpoint=model.checkpoint)
+            start = TunedFrom(model=model.model, endpoint=model.endpoint, checkpoint=model.checkpoint, key=model.key)
             plan = plan.model_copy(update={"model": model.base_model, "tuned_from": start})
         elif model is not None:
             plan = _plan(plan.name, model, plan.input, plan.output).model_copy(update={"steps": plan.steps})
@@ -313,7 +325,7 @@ class TuningProject:
             self,
             plan=plan,
             backend=resolve(backend) if backend is not None else self.backend,
-            workdir=Path(workdir) if workdir is not None else self.workdir,
+            workdir=Path(workdir).expanduser() if workdir is not None else self.workdir,
         )
 
     def extend(self, records: Iterable[Any]) -> TuningProject:
@@ -321,9 +333,12 @@ class TuningProject:
         from .data.formats import from_records
 
         more = from_records(records, input=self.plan.input, output=self.plan.output)
-        # Origins count occurrences, so they are given anew over all rows.
+        # Origins count occurrences, so they are given anew over all rows; what was written from a row keeps its own.
         return replace(
-            self, data=self.data.replace(msgspec.structs.replace(row, origin="") for row in (*self.data, *more))
+            self,
+            data=self.data.replace(
+                row if row.augmented else msgspec.structs.replace(row, origin="") for row in (*self.data, *more)
+            ),
         )
 
     def pipe(self, function: Callable[Concatenate[TuningProject, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -361,7 +376,7 @@ class TuningProject:
         lines.append(f"Recipe: {recipe.arguments()}")
         if self.plan.opaque:
             lines.append(f"Functions that the plan names and does not hold: {', '.join(self.plan.opaque)}")
-        where = ", ".join(f"{name} {value}" for name, value in self._where.items()) or "none yet"
+        where = ", ".join(self._where.values()) or "none yet"
         lines.append(f"Backend: {where}. Working directory: {self.workdir}.")
         return "\n".join(lines)
 
@@ -377,7 +392,11 @@ class TuningProject:
         model = find(self.plan.model)
         limits = Limits(tokens_per_example=model.tokens_per_example) if model else Limits()
         is_split = any(isinstance(step, SplitStep) for step in self.plan.steps)
-        return check(parts if is_split else parts.train, limits=limits)
+        report = check(parts if is_split else parts.train, limits=limits)
+        known = {finding.code for finding in report.findings}
+        more = [each for each in self._local_curation.findings if each.code not in known]
+        more += self._trained_on_before(self._local_curation)
+        return msgspec.structs.replace(report, findings=(*more, *report.findings))
 
     def estimate(self) -> Estimate:
         """Examples, tokens, cost range and the recipe with its reason, before anything is bought."""
@@ -529,14 +548,19 @@ class TuningProject:
         from .data.formats import gemini_lines
         from .data.tokens import example_tokens
         from .jobs.job import TuningJob
-        from .jobs.purchase import Order, submit
+        from .jobs.purchase import Order, recorded, submit
 
-        if attempt < 1:
+        if isinstance(attempt, bool) or not isinstance(attempt, int) or attempt < 1:
             raise PlanError.bad_value("tune", "attempt", attempt, "1 or more")
         backend, ledger = self._backend("tune"), self._ledger
         backend.check_ready()
         self._known_model()
         curation = await self._curate(progress)
+        lost = sum(len(getattr(report, "failures", ())) for report in curation.reports)
+        if lost:
+            msg = f"tune(): {lost:,} augmentation calls failed, so the training data are not what the plan says."
+            hint = "call again: only what failed is asked for."
+            raise PlanError(msg, hint=hint, code="plan-incomplete")
         if not len(curation.train):
             msg = "tune(): no row is left to train on."
             raise PlanError(msg, hint="print(project.curate()) shows where the rows went.", code="plan-empty")
@@ -546,7 +570,8 @@ class TuningProject:
         plan = self.plan
         start = [plan.tuned_from.model, plan.tuned_from.checkpoint] if plan.tuned_from else None
         key = digest("tune", curation.key, repr(self._where), plan.model, repr(start), repr(settings), str(attempt))
-        await asyncio.to_thread(self._remember)
+        if recorded(ledger, key) is None:
+            await asyncio.to_thread(self._remember, "tuned")
         train = await asyncio.to_thread(gemini_lines, curation.train)
         validation = await asyncio.to_thread(gemini_lines, curation.validation) if len(curation.validation) else None
         instructions = msgspec.to_builtins(plan.instructions)
@@ -580,10 +605,9 @@ class TuningProject:
     ) -> EvalReport:
         from .eval.metrics import metric_spec
         from .eval.report import EvalReport
-        from .eval.runner import evaluate_async
+        from .eval.runner import describe, evaluate_async
 
-        if not metrics:
-            raise PlanError.bad_value("evaluate", "metrics", metrics, "at least one metric, such as Accuracy()")
+        describe(metrics, {})  # says what is no metric, before anything is asked
         backend, ledger = self._backend("evaluate"), self._ledger
         dataset, named = await self._part(on, progress)
         if isinstance(model, TunedModel):
@@ -591,7 +615,10 @@ class TuningProject:
         elif model is None and self.plan.tuned_from is not None:
             caller = backend.caller(self.plan.tuned_from.endpoint, base_model=self.plan.model)
         else:
-            caller = backend.caller(model or self.plan.model)
+            # An endpoint by name is asked like the project's model: the settings of a call depend on the base model.
+            named_model = model or self.plan.model
+            base = self.plan.model if named_model.startswith("projects/") else None
+            caller = backend.caller(named_model, base_model=base)
         specs = [metric_spec(metric) for metric in metrics]
         key = digest(
             "evaluation",
@@ -636,7 +663,7 @@ class TuningProject:
         from .eval.report import Baseline
 
         reports = {}
-        for model in models or (self.plan.model,):
+        for model in (models,) if isinstance(models, str) else models or (self.plan.model,):
             reports[model] = await self._evaluate(metrics, model, on, limit, concurrency, progress)
         return Baseline(reports=reports)
 
@@ -651,7 +678,7 @@ class TuningProject:
         except ValidationError as error:
             first = error.errors()[0]
             place = str(first["loc"][0]) if first["loc"] else "argument"
-            raise PlanError.bad_value(verb, place, values.get(place), first["msg"].lower()) from None
+            raise PlanError.bad_value(verb, place, values.get(place), first["msg"]) from None
 
     @property
     def _ledger(self) -> Ledger:
@@ -663,6 +690,29 @@ class TuningProject:
         from .plan.curation import curate
 
         return loop.run(curate(self.plan, self.data, key="", caller=None, functions=self.functions))
+
+    def _trained_on_before(self, curation: Curation) -> list[Finding]:
+        """Held-out rows that the tuned model which this project goes on from was trained on."""
+        from .jobs.purchase import recorded
+        from .plan.curation import Curation
+
+        start = self.plan.tuned_from
+        job = recorded(self._ledger, start.key) if start is not None and start.key else None
+        kept = self._ledger.read_bytes("curation", str(job.facts.get("data_key", "none"))) if job else None
+        if kept is None:
+            return []
+        trained = {example.origin.partition("#")[0] for example in Curation.from_json(kept).train}
+        rows = [row for row in (*curation.validation, *curation.test) if row.origin.partition("#")[0] in trained]
+        if not rows:
+            return []
+        return [
+            Finding(
+                code="leak-earlier-training", severity="stop", count=len(rows),
+                where=tuple(row.where for row in rows[:1000]),
+                message=f"{len(rows):,} validation or test rows were trained on by the model that this goes on from.",
+                hint="split with the same seed over the same rows, or evaluate on rows that are new: on=Dataset(...).",
+            )
+        ]  # fmt: skip
 
     @property
     def _where(self) -> dict[str, str]:
@@ -683,9 +733,13 @@ class TuningProject:
         return self.plan.data_key(self.data.fingerprint, self._where)
 
     def _recorded_curation(self) -> Curation | None:
+        """For look verbs: a directory that cannot be used is reported by the run verb that needs it."""
         from .plan.curation import Curation
 
-        kept = self._ledger.read_bytes("curation", self._data_key)
+        try:
+            kept = self._ledger.read_bytes("curation", self._data_key)
+        except LedgerError:
+            return None
         return None if kept is None else Curation.from_json(kept)
 
     def _known_model(self) -> Model | ConfigError:
@@ -693,7 +747,8 @@ class TuningProject:
         try:
             return known_model(self.plan.model)
         except ConfigError as error:
-            if {"epochs", "learning_rate_multiplier", "adapter_size"} <= set(self.plan.recipe.settings):
+            explicit = {"epochs", "learning_rate_multiplier", "adapter_size"} <= set(self.plan.recipe.settings)
+            if explicit and self.plan.model not in RETIRED:
                 return error
             raise
 
@@ -703,7 +758,7 @@ class TuningProject:
         if isinstance(known, ConfigError):
             message = f"{known.message} Your own settings are sent as they are."
             warnings.warn(message, UserWarning, stacklevel=_outside())
-            base = Recipe(model=model, why="given by you, for a model outside the table", source="you")
+            base = Recipe(model=model, why="the model is outside the table", source="you")
         else:
             base = recommend(model, examples, avg_tokens=avg_tokens, preset=step.name)
             adapter = step.settings.get("adapter_size")
@@ -724,12 +779,15 @@ class TuningProject:
         curation = await self._curate(progress)
         part: Dataset = getattr(curation, on)
         if not len(part):
-            share = "" if on == "train" else f"{on}=0.1"
-            msg = f"the {on} part is empty."
-            raise PlanError(msg, hint=f"add .split({share}), or give on= a Dataset.", code="plan-empty")
+            is_split = any(isinstance(step, SplitStep) for step in self.plan.steps)
+            hint = f"add .split({'' if on == 'train' else f'{on}=0.1'}), or give on= a Dataset."
+            if is_split:
+                hint = "print(project.curate()) shows where the rows went; bring more rows, or give on= a Dataset."
+            msg = f"the {on} part is empty{' after the split: too few rows' if is_split else ''}."
+            raise PlanError(msg, hint=hint, code="plan-empty")
         return part, on
 
-    def _remember(self) -> None:
+    def _remember(self, kind: Literal["project", "tuned"] = "project") -> None:
         """Keeps plan, rows and backend, so that `open(workdir)` finds them."""
         ledger = self._ledger
         rows = ledger.put_blob(msgspec.json.encode(self.data.examples))
@@ -738,13 +796,10 @@ class TuningProject:
             "backend": self._where, "staging": getattr(self.backend, "staging", None),
             "manifest": self.manifest().model_dump(mode="json", exclude={"plan"}),
         }  # fmt: skip
-        ledger.write("project", digest(self.plan.to_json(), rows, repr(self._where)), record)
+        ledger.write(kind, digest(self.plan.to_json(), rows, repr(self._where)), record)
 
     def _table(self) -> list[tuple[str, str, str, str]]:
-        try:
-            done = self._recorded_curation()
-        except LedgerError:  # a repr never raises; the verb that needs the directory says what is wrong with it
-            done = None
+        done = self._recorded_curation()
         stages = dict(enumerate(done.stages)) if done else {}
         rows: list[tuple[str, str, str, str]] = []
         for at, step in enumerate(self.plan.data_steps):

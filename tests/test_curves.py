@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_tuning.jobs import Curves, diagnose
+from gemini_tuning.jobs.job import storable
 
 from .conftest import SHARED
 
@@ -50,6 +52,26 @@ def test_a_restart_writes_over_what_it_repeats() -> None:
         {"step": 1, "train_loss": 3}, {"step": 2, "train_loss": 2}, {"step": 2, "eval_loss": 2.5}, {"step": 1, "train_loss": 2.9},
     ])  # fmt: skip
     assert curves.to_records() == [{"step": 1, "train_loss": 2.9}, {"step": 2, "train_loss": 2.0, "eval_loss": 2.5}]
+
+
+def test_what_is_kept_of_a_diverged_run_is_still_diverged() -> None:
+    """JSON has no NaN: kept as null, a second look would take the value for one that was never measured."""
+    losses = [*falling(50), math.nan, math.inf, -math.inf]
+    rows = [{"step": at, "train_loss": value, "eval_loss": None} for at, value in enumerate(losses, 1)]
+    again = Curves.from_records(msgspec.json.decode(msgspec.json.encode(storable(rows))))
+    assert repr(again) == repr(Curves.from_records(rows))
+    assert [str(value) for value in again.series("train_loss").y[-3:]] == ["nan", "inf", "-inf"]
+    assert diagnose(again)[0].code == "diverged"
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_evaluation_losses_that_are_no_numbers_are_left_out_with_their_steps(bad: float) -> None:
+    """Too few that are left give no verdict; enough of them name the step that is meant."""
+    train = falling(200)
+    assert diagnose(made(train, [bad] * 6))[0].code == "cannot_tell"
+    assert diagnose(made(train, [bad] * 6 + [3.0, 2.0, 1.0, 0.9]))[0].code == "cannot_tell"
+    found = diagnose(made(train, [bad] * 3 + [3.0, 2.0, 1.0, 2.0, 2.1, 2.2, 2.3], noise=0))[0]
+    assert (found.code, found.details["best_step"]) == ("overfit", 120)
 
 
 def made(train: list[float], evaluation: list[float] | None = None, seed: int = 0, noise: float = 0.01) -> Curves:

@@ -80,7 +80,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(LedgerError, match="No space"):
         write_atomic(target, b"new")
     assert target.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["a.json"]

@@ -308,6 +308,44 @@ def test_a_timeout_carries_the_live_job(emulator: Emulator, vertex: Vertex, tmp_
     assert caught.value.job.wait(timeout=60).endpoint
 
 
+def test_a_timeout_is_kept_when_nothing_answers(emulator: Emulator, vertex: Vertex, tmp_path: Path) -> None:
+    """Reads that hang, with all their retries, take no longer than the caller said, give or take the last look."""
+    job = make(vertex, tmp_path / "w").tune()
+    emulator.fault(Fault(action="hang_before", method="GET", path="/tuningJobs/", times=50))
+    started = time.monotonic()
+    with pytest.raises(JobTimeout) as caught:
+        job.wait(timeout=1)
+    assert time.monotonic() - started < 5
+    assert caught.value.job is job
+
+
+def test_a_lost_network_does_not_end_a_wait(
+    emulator: Emulator, vertex: Vertex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Errors that pass are logged and outlasted, up to an hour of nothing else; a refusal is raised at once."""
+    job = make(vertex, tmp_path / "w").tune()
+    read = Vertex.get_job
+    errors: list[BackendError] = []
+
+    async def flaky(self: Vertex, name: str) -> Any:
+        if errors:
+            raise errors.pop()
+        return await read(self, name)
+
+    monkeypatch.setattr(Vertex, "get_job", flaky)
+    msg = "no answer came"
+    errors += [BackendError(msg, retryable=True)] * 3
+    assert job.wait().endpoint
+    assert caplog.text.count("is tried again: no answer came") == 3
+    errors += [BackendError(msg, retryable=False)]
+    with pytest.raises(BackendError, match=msg):
+        job.wait()
+    monkeypatch.setattr("gemini_tuning.jobs.job._PATIENCE", 0.3)
+    errors += [BackendError(msg, retryable=True)] * 100
+    with pytest.raises(BackendError, match=msg):
+        job.wait()
+
+
 def test_no_backend_and_no_bucket_are_said_before_anything_is_written(emulator: Emulator, tmp_path: Path) -> None:
     """Both choices are named; the working directory stays as it was."""
     rows = tickets()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError, ConfigError
 from .address import is_loopback
-from .retry import call
+from .retry import call, no_credentials
 
 if TYPE_CHECKING:
     from .vertex import Vertex
@@ -37,7 +37,12 @@ def storage_client(backend: Vertex, url: str | None) -> Any:
         return storage.Client(
             project=backend.project, credentials=AnonymousCredentials(), client_options={"api_endpoint": url}
         )
-    return storage.Client(project=backend.project, credentials=backend.credentials)
+    from google.auth.exceptions import DefaultCredentialsError
+
+    try:
+        return storage.Client(project=backend.project, credentials=backend.credentials)
+    except DefaultCredentialsError as error:
+        raise no_credentials() from error
 
 
 async def put(client: Any, staging: str, name: str, data: bytes) -> str:

@@ -10,12 +10,15 @@ import asyncio
 import concurrent.futures
 import os
 import threading
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_SETTLE = 150.0  # seconds; longer than one request may take
 _lock = threading.Lock()
+_critical: set[asyncio.Future[Any]] = set()
 _loop: asyncio.AbstractEventLoop | None = None
 _pid = -1
 
@@ -53,12 +56,34 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         work.close()
         msg = "a sync verb was called from inside the library's own loop (a callback or metric); use `aio` there"
         raise RuntimeError(msg)
-    future = submit(work)
+    ended = threading.Event()
+
+    async def watched() -> T:
+        try:
+            return await work
+        finally:
+            ended.set()
+
+    future = submit(watched())
     try:
         return future.result()
     except BaseException:
-        future.cancel()
+        if future.cancel():
+            # Not before the work has stopped: the interpreter may be about to end, and would tear a purchase from
+            # its record. A second Ctrl-C does not wait.
+            ended.wait(_SETTLE)
+            deadline = time.monotonic() + _SETTLE
+            while _critical and time.monotonic() < deadline:
+                time.sleep(0.02)
         raise
+
+
+async def protect(work: Coroutine[Any, Any, T]) -> T:
+    """Awaits work that goes on to its end even when the caller is cancelled."""
+    task = asyncio.ensure_future(work)
+    _critical.add(task)
+    task.add_done_callback(_critical.discard)
+    return await asyncio.shield(task)
 
 
 async def join(work: Coroutine[Any, Any, T]) -> T:

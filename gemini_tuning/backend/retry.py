@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import tenacity as _t
 
-from ..errors import BackendError, GeminiTuningError
+from ..errors import BackendError, ConfigError, GeminiTuningError
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -82,11 +82,20 @@ async def call(
                 attempts = attempt.retry_state.attempt_number
                 return await function()
     except Exception as error:
+        if type(error).__name__ == "DefaultCredentialsError":
+            raise no_credentials() from error
         if isinstance(error, GeminiTuningError) or not is_service_error(error):
             raise
         raise to_backend_error(what, error, attempts) from error
     msg = "unreachable: tenacity either returns or raises"
     raise AssertionError(msg)
+
+
+def no_credentials() -> ConfigError:
+    """google-auth found none; it says so only when the first request is made."""
+    msg = "no Google Cloud credentials were found on this machine."
+    hint = "gcloud auth application-default login; or pass credentials= to Vertex"
+    return ConfigError(msg, hint=hint, code="config-credentials")
 
 
 def _short(state: _t.RetryCallState) -> str:
@@ -98,6 +107,8 @@ def _may_retry(error: BaseException) -> bool:
     if isinstance(error, BackendError):
         return error.retryable
     if not isinstance(error, Exception) or not is_service_error(error):
+        return False
+    if type(error).__name__ in ("DefaultCredentialsError", "RefreshError") and not getattr(error, "retryable", False):
         return False
     code = status_code(error)
     return code in _RETRY_STATUS if code is not None else True

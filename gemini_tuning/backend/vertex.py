@@ -19,7 +19,7 @@ from . import curves, files, loop
 from .address import is_loopback, location_of
 from .base import JobRequest, JobState, JobView
 from .generation import GeminiCaller
-from .retry import ONCE, call
+from .retry import ONCE, call, no_credentials
 
 if TYPE_CHECKING:
     from google import genai
@@ -102,7 +102,7 @@ class Vertex:
     staging: str | None = field(default=None, kw_only=True)
     credentials: Any = field(default=None, kw_only=True, repr=False, compare=False)
     base_url: str | None = field(default=None, kw_only=True)
-    reconcile: float = field(default=60.0, kw_only=True)
+    reconcile: float = field(default=120.0, kw_only=True)
     timeout: float = field(default=120.0, kw_only=True)
     _open: _Connections = field(default_factory=_Connections, init=False, repr=False, compare=False)
 
@@ -168,10 +168,7 @@ class Vertex:
                 vertexai=True, project=self.project, location=location, credentials=credentials, http_options=options
             )
         except DefaultCredentialsError as error:
-            msg = f"no Google Cloud credentials found for {self!r}."
-            raise ConfigError(
-                msg, hint="gcloud auth application-default login; or pass credentials=", code="config-credentials"
-            ) from error
+            raise no_credentials() from error
 
     async def close(self) -> None:
         """Closes the connections; the backend may be used again."""

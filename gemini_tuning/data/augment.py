@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import pydantic
@@ -245,10 +245,22 @@ async def _ask(
             if progress is not None:
                 progress(Progress("augment", done, len(tasks)))
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(concurrency, len(tasks))):
-            group.create_task(work())
+    await _together([work() for _ in range(min(concurrency, len(tasks)))])
     return errors, answered
+
+
+async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Awaits all; the first error cancels the others and is raised as itself.
+
+    Not a TaskGroup: its ExceptionGroup would hide a ConfigError, or what `progress` raised, from the user's `except`.
+    """
+    workers = [asyncio.create_task(each) for each in work]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
 
 
 def _row(task: _Task, reply: Reply) -> dict[str, Json]:

@@ -7,6 +7,7 @@ order by a hash of the seed and their smallest origin.
 
 from __future__ import annotations
 
+import heapq
 import math
 from typing import Literal, NamedTuple
 
@@ -212,23 +213,40 @@ def _chosen(units: list[_Unit], part_of: list[str], wanted: int, share: float, s
                 left[name].append(unit)
     # What the quotas could not place (rare outputs, large groups) comes from the strata with the most left.
     missing = wanted - sum(len(unit.rows) for unit in chosen)
-    while missing > 0:
-        open_strata = sorted(
-            (name for name, members in left.items() if len(members) > 1),
-            key=lambda name: (-sum(len(unit.rows) for unit in left[name]), digest(salt, name)),
-        )
-        fitting = next((unit for name in open_strata for unit in left[name] if len(unit.rows) <= missing), None)
-        if fitting is None:
-            break
-        chosen.append(fitting)
-        left[fitting.stratum].remove(fitting)
-        missing -= len(fitting.rows)
+    if missing > 0:
+        chosen += _most_left_first(left, missing, salt)
     if not chosen:
         # Better a part that is too large than none: the smallest group that leaves its stratum one.
         spare = [unit for members in left.values() if len(members) > 1 for unit in members]
         spare = spare or ([unit for members in left.values() for unit in members] if len(strata) > 2 else [])
         if spare:
             chosen = [min(spare, key=lambda unit: len(unit.rows))]
+    return chosen
+
+
+def _most_left_first(left: dict[str, list[_Unit]], missing: int, salt: str) -> list[_Unit]:
+    """Groups of together at most `missing` rows, each the first that fits of the stratum with the most rows left.
+
+    What does not fit now never will, since `missing` only falls: so each group is looked at once, and a stratum
+    without a fitting one is done.
+    """
+    heap = [
+        (-sum(len(unit.rows) for unit in members), digest(salt, name), name, len(members))
+        for name, members in left.items()
+        if len(members) > 1
+    ]
+    heapq.heapify(heap)
+    unseen = {name: iter(members) for name, members in left.items()}
+    chosen: list[_Unit] = []
+    while missing > 0 and heap:
+        negative, tie, name, units = heapq.heappop(heap)
+        fitting = next((unit for unit in unseen[name] if len(unit.rows) <= missing), None)
+        if fitting is None:
+            continue
+        chosen.append(fitting)
+        missing -= len(fitting.rows)
+        if units > 2:  # its last one stays for train
+            heapq.heappush(heap, (negative + len(fitting.rows), tie, name, units - 1))
     return chosen
 
 

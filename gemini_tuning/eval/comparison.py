@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -242,8 +241,9 @@ def compare(before: EvalReport, after: EvalReport, *, margin: float | None = Non
         PlanError: One side is simulated and the other real; the rows differ; no metric or no scored row in common; a
             margin of 0 or less.
     """
-    if margin is not None and not (margin > 0 and math.isfinite(margin)):
-        raise PlanError.bad_value("compare", "margin", margin, "a number above 0, or None")
+    if margin is not None and not 0 < margin < 1:
+        expected = "a share of the metric's range between 0 and 1, such as 0.02, or None"
+        raise PlanError.bad_value("compare", "margin", margin, expected)
     _check_same(before, after)
     items = _items(before, after)
     infos, findings = _shared(before, after)

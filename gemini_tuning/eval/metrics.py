@@ -7,16 +7,13 @@ metric is called with all predictions and all references.
 from __future__ import annotations
 
 import functools
-import hashlib
-import inspect
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
 
 import msgspec
 import numpy as np
 
+from .._functions import function_hash, function_name
 from ..errors import PlanError
 from ..types import Json
 from ._macro_f1 import encode, macro_f1
@@ -187,8 +184,7 @@ def metric_name(metric: MetricLike) -> str:
 def metric_spec(metric: MetricLike) -> dict[str, Json]:
     """What a metric is, for records and keys: its own `spec()`, or a function's `module:qualname` and source hash.
 
-    Nothing is ever pickled. The hash covers the values that the function holds (closure, defaults) by their repr.
-    Without source (a shell) it is of the byte code; a C function has none.
+    Nothing is ever pickled; see `_functions` for what the hash covers.
     """
     own = getattr(metric, "spec", None)
     if callable(own):
@@ -196,28 +192,4 @@ def metric_spec(metric: MetricLike) -> dict[str, Json]:
         if not isinstance(described, dict):
             raise PlanError.bad_value("evaluate", "metrics", metric, "a spec() that returns a dict")
         return described
-    target: Any = metric.func if isinstance(metric, functools.partial) else metric
-    if not hasattr(target, "__qualname__"):
-        target = type(target)
-    spec: dict[str, Json] = {"kind": "function", "name": f"{target.__module__}:{target.__qualname__}"}
-    code = getattr(target, "__code__", None)
-    try:
-        source = [inspect.getsource(target)]
-    except (OSError, TypeError):
-        source = []
-    if code is not None:
-        if not source or target.__name__ == "<lambda>":  # two lambdas on one line have one source
-            source.append(repr((code.co_code, code.co_names, code.co_consts)))
-        # A function made by another one differs by what it holds, not by its text.
-        held = inspect.getclosurevars(target).nonlocals if inspect.isfunction(target) else {}
-        source.append(_stable((held, target.__defaults__, target.__kwdefaults__)))
-    if source:
-        spec["source"] = hashlib.sha256("\0".join(source).encode()).hexdigest()
-    if isinstance(metric, functools.partial):
-        spec["arguments"] = _stable((metric.args, sorted(metric.keywords.items())))
-    return spec
-
-
-def _stable(value: object) -> str:
-    """A repr without memory addresses, which would make the same metric another one in the next process."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    return {"kind": "function", "name": function_name(metric), "source": function_hash(metric)}

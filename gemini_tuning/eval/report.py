@@ -197,6 +197,11 @@ class EvalReport(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             lines.append(("finish", ", ".join(f"{count:,} {kind}" for kind, count in self.finishes.items())))
         return lines
 
+    @property
+    def heading(self) -> str:
+        """What an HTML page calls it."""
+        return f"{', '.join(self.scores)} of {display.short_name(self.model)}"
+
     def __repr__(self) -> str:
         scores = display.table(("metric", "score", "95 % interval", "n"), score_cells(self))
         summary = [f"{name}: {text}" for name, text in self._summary()]

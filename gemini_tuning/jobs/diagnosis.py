@@ -23,9 +23,11 @@ def diagnose(curves: Curves) -> tuple[Finding, ...]:
     `diverged` is judged from the training curve only, `overfit` from the evaluation curve; `cannot_tell` is a good
     answer when there are too few points.
     """
-    train, evaluation = list(curves.series("train_loss").y), list(curves.series("eval_loss").y)
+    train, measured = list(curves.series("train_loss").y), curves.series("eval_loss")
+    # Steps go with their values: a position in the filtered values is none in all of them.
+    evaluation = [(step, value) for step, value in zip(measured.x, measured.y, strict=True) if math.isfinite(value)]
     extra = _initial(train)
-    if not train and not evaluation:
+    if not train and not measured.y:
         return (_finding("cannot_tell", "note", "there are no points yet.", "wait for the first steps."),)
     if len(finite(train)) < len(train):
         verdict = _finding(
@@ -51,6 +53,13 @@ def diagnose(curves: Curves) -> tuple[Finding, ...]:
                 drop=drop, noise=noise,
             )  # fmt: skip
             return (verdict, *extra)
+    if len(evaluation) < _ENOUGH <= len(measured.y):
+        verdict = _finding(
+            "cannot_tell", "note",
+            f"only {len(evaluation)} of {len(measured.y)} evaluation losses are finite numbers: too few for a verdict.",
+            "look for empty or very long outputs in the validation part.", points=len(evaluation),
+        )  # fmt: skip
+        return (verdict, *extra)
     if len(evaluation) < _ENOUGH:
         if len(blocks) >= _ENOUGH and _still_falling(blocks, noise):
             return (_still_improving("training"), *extra)
@@ -59,16 +68,17 @@ def diagnose(curves: Curves) -> tuple[Finding, ...]:
             "give a validation part: .split(validation=0.1).", points=len(evaluation),
         )  # fmt: skip
         return (verdict, *extra)
-    return (_from_evaluation(blocks, finite(evaluation), curves), *extra)
+    return (_from_evaluation(blocks, evaluation, curves), *extra)
 
 
-def _from_evaluation(train: Sequence[float], evaluation: Sequence[float], curves: Curves) -> Finding:
+def _from_evaluation(train: Sequence[float], points: Sequence[tuple[float, float]], curves: Curves) -> Finding:
+    """The verdict from (step, finite evaluation loss) pairs."""
+    steps, evaluation = [step for step, _ in points], [value for _, value in points]
     noise = _noise(evaluation)
     lowest = min(evaluation)
     at = evaluation.index(lowest)
     fall = evaluation[0] - lowest
     rise = evaluation[-1] - lowest
-    steps = curves.series("eval_loss").x
     if fall <= 3 * noise and train and train[0] - train[-1] > 0.3 * abs(train[0]):
         return _finding(
             "generalization_gap", "warning", "training improves and validation never does.",
@@ -76,7 +86,7 @@ def _from_evaluation(train: Sequence[float], evaluation: Sequence[float], curves
             fall=fall, noise=noise,
         )  # fmt: skip
     if rise > max(3 * noise, 0.02 * max(fall, 1e-9)) and at < len(evaluation) - 2:
-        accuracy = curves.series("eval_accuracy").y
+        accuracy = finite(curves.series("eval_accuracy").y)
         level = bool(accuracy) and accuracy[-1] >= max(accuracy) - 0.02
         if level:
             return _finding(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ import msgspec
 
 from ..backend import loop
 from ..backend.base import Backend, JobState, JobView
-from ..errors import JobCancelled, JobFailed, JobTimeout
+from ..errors import BackendError, JobCancelled, JobFailed, JobTimeout
 from ..ledger import Ledger
 from ..types import Finding, Instructions, TunedModel
 from .curves import Curves
@@ -21,6 +22,9 @@ from .diagnosis import diagnose
 from .purchase import JobRecord
 
 _log = logging.getLogger(__name__)
+
+_LOOK = 2.0  # seconds that a read may take at least: the look at the deadline itself is worth having
+_PATIENCE = 3600.0  # seconds of nothing but failing reads before a wait without a timeout gives up
 
 OnUpdate = Callable[["TuningJob"], None]
 
@@ -126,7 +130,7 @@ class TuningJob:
 
     def cancel(self) -> None:
         """Asks the service to end the job; what was trained until then is billed and may leave no model."""
-        loop.run(self._backend.cancel_job(self.name))
+        loop.run(self._cancel())
 
     def curves(self) -> Curves:
         """Loss and fraction of correct next-step predictions so far."""
@@ -138,33 +142,65 @@ class TuningJob:
 
     # --- the async core ---
 
+    async def _cancel(self) -> None:
+        await self._backend.cancel_job(self.name)
+        await self._refresh()
+
     async def _refresh(self) -> TuningJob:
         self.view = await self._backend.get_job(self.name)
         return self
 
     async def _updates(self, timeout: float | None) -> AsyncIterator[JobView]:
-        """Views as they change, the last one final; raises JobTimeout."""
+        """Views as they change, the last one final; raises JobTimeout.
+
+        A read that fails and may work later does not end the wait: jobs take hours, and networks come back.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         # The simulator trains in seconds, the service in minutes to hours.
         pause, longest = (0.1, 0.5) if self.simulated else (5.0, 60.0)
         shown: JobView | None = None
+        failing_since: float | None = None
         while True:
-            await self._refresh()
-            if self.view != shown:
-                shown = self.view
-                yield self.view
-            if self.view.ended_for_good:
-                return
+            trouble = await self._look(deadline)
+            if trouble is None:
+                failing_since = None
+                if self.view != shown:
+                    shown = self.view
+                    yield self.view
+                if self.view.ended_for_good:
+                    return
+            elif deadline is None:
+                now = time.monotonic()
+                failing_since = now if failing_since is None else failing_since
+                if now - failing_since >= _PATIENCE:
+                    raise trouble
             if deadline is not None and time.monotonic() >= deadline:
-                msg = f"{self.name} is still {self.describe()} after {timeout:g} s."
+                unread = f"; the last look at it failed ({type(trouble).__name__})" if trouble is not None else ""
+                msg = f"{self.name} is still {self.describe()} after {timeout:g} s{unread}."
                 raise JobTimeout(
                     msg,
                     hint="it goes on and costs nothing more to look at: .job.wait() attaches again.",
                     job=self,
-                )
+                ) from trouble
             left = longest if deadline is None else max(0.0, deadline - time.monotonic())
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.5, longest)
+
+    async def _look(self, deadline: float | None) -> Exception | None:
+        """Asks the service once, no longer than to the deadline; gives back the error that may pass, raises others."""
+        allowed = None if deadline is None else max(_LOOK, deadline - time.monotonic())
+        try:
+            # Around all tries of the one read: they may take minutes.
+            async with asyncio.timeout(allowed):
+                await self._refresh()
+        except TimeoutError as error:
+            return error
+        except BackendError as error:
+            if not error.retryable:
+                raise
+            _log.warning("looking at %s failed and is tried again: %s", self.name, error.message)
+            return error
+        return None
 
     async def _wait(self, timeout: float | None, on_update: OnUpdate | None) -> TunedModel:
         async for _ in self._updates(timeout):
@@ -183,7 +219,7 @@ class TuningJob:
         ended = self.view.ended_for_good  # before reading: afterwards nothing can be missing
         rows = await self._backend.curves(self.view.experiment)
         if ended and rows:
-            self._ledger.write_bytes("curves", self.key, msgspec.json.encode(rows))
+            self._ledger.write_bytes("curves", self.key, msgspec.json.encode(storable(rows)))
         return Curves.from_records(rows, simulated=self.simulated)
 
     def _outcome(self) -> TunedModel:
@@ -243,6 +279,20 @@ async def _next(views: AsyncIterator[JobView]) -> JobView | None:
     return await anext(views, None)
 
 
+def storable(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of curves for JSON, which has no NaN and would keep a diverged loss as "not measured": as words instead.
+
+    `Curves.from_records` reads the words "nan", "inf" and "-inf" as the numbers.
+    """
+    return [
+        {
+            name: str(float(value)) if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
+
+
 def classify(error: str) -> Failure:
     """The named cause of a service's error text; an unknown one is `internal`."""
     text = error.lower()
@@ -284,4 +334,4 @@ class AsyncTuningJob:
 
     async def cancel(self) -> None:
         """As `TuningJob.cancel`."""
-        await loop.join(self._job._backend.cancel_job(self._job.name))
+        await loop.join(self._job._cancel())

@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from ..backend import loop
 from ..backend.base import Backend, JobRequest, JobView
 from ..errors import BackendError, JobUnknown
 from ..ledger import Claim, Ledger
@@ -89,19 +90,19 @@ async def submit(
         JobUnknown: No answer came and no job can be found; perhaps bought, and not tried again.
         LedgerError: Another live process still held the key after `claim_wait`.
     """
-    found = recorded(ledger, order.key)
-    if found is not None:
-        ledger.drop_claim(KIND, order.key)
-        return found
-    claim = await ledger.claim_async(
-        KIND, order.key, wait=claim_wait, done=lambda: recorded(ledger, order.key) is not None
-    )
-    if claim is None:
+    while True:
         found = recorded(ledger, order.key)
-        assert found is not None  # claim() returns None only when done() said so
-        return found
-    # From here a cancelled caller (Ctrl-C, a closed notebook cell) must not tear the purchase from its record.
-    return await asyncio.shield(_buy(backend, ledger, order, claim, clock, sleep))
+        if found is not None:
+            ledger.drop_claim(KIND, order.key)
+            return found
+        claim = await ledger.claim_async(
+            KIND, order.key, wait=claim_wait, done=lambda: recorded(ledger, order.key) is not None
+        )
+        if claim is not None:
+            # From here a cancelled caller (Ctrl-C, a closed notebook cell) must not tear the purchase from its record.
+            bought = await loop.protect(_buy(backend, ledger, order, claim, clock, sleep))
+            if bought is not None:
+                return bought
 
 
 async def _buy(
@@ -111,7 +112,8 @@ async def _buy(
     claim: Claim,
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
-) -> JobRecord:
+) -> JobRecord | None:
+    """The record, or None when the claim was lost on the way: then another process is buying."""
     try:
         found = recorded(ledger, order.key)
         if found is not None:
@@ -120,16 +122,21 @@ async def _buy(
         events = [row for row in journal.rows() if row.get("event") != "uploaded"]
         last = events[-1] if events else {}
         view: JobView | None
-        if last.get("event") in ("posting", "unknown"):
-            # An earlier life asked and never learned the answer.
-            since = float(last.get("at", 0.0))
-            view = await _look(backend, order.key, until=since + backend.reconcile, clock=clock, sleep=sleep)
+        if last.get("event") == "created":
+            # Bought, and killed (or out of disk) before the record was written.
+            view = await backend.get_job(str(last["name"]))
+        elif last.get("event") in ("posting", "unknown"):
+            # An earlier life asked and never learned the answer. The whole window by our own clock: the other life's
+            # may have been another machine's.
+            view = await _look(backend, order.key, until=clock() + backend.reconcile, clock=clock, sleep=sleep)
             if view is None and last["event"] == "unknown":
                 raise _unknown(order, backend, "an earlier call got no answer, and there is still no such job")
         else:
             view = await _look(backend, order.key, until=0.0, clock=clock, sleep=sleep)
         if view is None:
-            view = await _post(backend, order, journal.append, clock, sleep)
+            view = await _post(backend, order, claim, journal.append, clock, sleep)
+        if view is None:
+            return None
         record = JobRecord(
             name=view.name,
             key=order.key,
@@ -148,10 +155,11 @@ async def _buy(
 async def _post(
     backend: Backend,
     order: Order,
+    claim: Claim,
     note: Callable[[dict[str, Any]], None],
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
-) -> JobView:
+) -> JobView | None:
     train_uri = await backend.put_file(order.train, name=file_name("train", order.train))
     validation_uri = None
     if order.validation:
@@ -168,6 +176,9 @@ async def _post(
         checkpoint=order.checkpoint,
     )
     note({"event": "uploaded", "at": clock(), "train": train_uri, "validation": validation_uri})
+    if not claim.is_held():
+        # This process slept (a closed laptop, Ctrl-Z) while it uploaded, and was taken for dead.
+        return None
     sent = clock()
     note({"event": "posting", "at": sent})
     try:
@@ -187,8 +198,8 @@ async def _post(
         if view is not None:
             return view
         if error.status_code == 503:
-            # The service did answer: it was not available; and for longer than a list lags there is no such job.
-            note({"event": "refused", "at": clock(), "status": 503})
+            # The service did answer: it was not available, and there is no such job. The next call still looks for
+            # as long again before it posts, since the note of this one stays unresolved.
             raise
         note({"event": "unknown", "at": sent})
         why = f"no answer came ({error.status}), and no such job showed up within {backend.reconcile:g} s"

@@ -253,7 +253,7 @@ def _carry_out(step: AnyStep, state: _State, functions: Mapping[str, Callable[[E
             state.parts = replace(parts, train=sample(parts.train, step.n, seed=step.seed))
             return {}
         case FilterStep():
-            predicate = functions.get(step.function) or _find_function(step)
+            predicate = functions.get(step.identity) or _find_function(step, functions)
             kept = [keep(part, predicate) for part in (parts.train, parts.validation, parts.test)]
             state.parts = Parts(train=kept[0][0], validation=kept[1][0], test=kept[2][0])
             return {"filter": _merged([report for _, report in kept])}
@@ -267,16 +267,17 @@ def _merged(reports: Sequence[FilterReport]) -> FilterReport:
     return msgspec.structs.replace(reports[0], kept=sum(report.kept for report in reports), dropped=dropped)
 
 
-def _find_function(step: FilterStep) -> Callable[[Example], Any]:
-    """Imports a function that a stored plan names; refuses one whose source has changed since."""
-    module, _, name = step.function.partition(":")
-    found: Any = None
-    try:
-        found = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError):
-        found = None
+def _find_function(step: FilterStep, functions: Mapping[str, Callable[[Example], Any]]) -> Callable[[Example], Any]:
+    """The function of that name that was given back, or that can be imported; refuses one that has changed."""
+    found: Any = functions.get(step.function)
+    if found is None:
+        module, _, name = step.function.partition(":")
+        try:
+            found = importlib.import_module(module)
+            for part in name.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError, ValueError):
+            found = None
     if not callable(found):
         msg = f"the plan filters by the function {step.function!r}, which is not stored in it and cannot be imported."
         hint = f"give it back: functions={{{step.function!r}: your_function}}"

@@ -22,6 +22,7 @@ class TunedFrom(BaseModel):
     model: str
     endpoint: str
     checkpoint: str | None = None
+    key: str = ""
 
 
 class Plan(BaseModel):

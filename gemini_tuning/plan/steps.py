@@ -6,13 +6,12 @@ not taken for new ones.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from .._functions import function_hash, function_name
 from ..data.augment import Paraphrase, RareLabels
 from ..types import Example, Instructions
 
@@ -21,6 +20,17 @@ Method = Paraphrase
 Selector = RareLabels
 """Ways of choosing which examples; a union on `kind` when there are more."""
 Setting = Literal["epochs", "learning_rate_multiplier", "adapter_size"]
+
+
+def wrong_setting(name: str, value: object) -> str:
+    """What a setting must be when this value is none, or an empty text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        return "a number above 0, or None for the service's default"
+    if name != "learning_rate_multiplier" and value != int(value):
+        return "a whole number, or None for the service's default"
+    return ""
 
 
 class StepModel(BaseModel):
@@ -57,15 +67,14 @@ class FilterStep(StepModel):
 
     @classmethod
     def of(cls, predicate: Callable[[Example], bool], name: str | None) -> FilterStep:
-        """Names the function `module:qualname` (or `name`) and hashes its source, so that a change is a new key."""
-        named = name or f"{getattr(predicate, '__module__', '?')}:{getattr(predicate, '__qualname__', repr(predicate))}"
-        try:
-            source = inspect.getsource(predicate)
-        except (OSError, TypeError):
-            # No source (typed at a prompt, or built in): the compiled code is what is left to tell versions apart.
-            code = getattr(predicate, "__code__", None)
-            source = repr((code.co_code, code.co_consts)) if code else named
-        return cls(function=named, source_hash=hashlib.sha256(source.encode()).hexdigest()[:16])
+        """Names the function `module:qualname` (or `name`) and hashes what it does, so that a change is a new key."""
+        named, source_hash = name or function_name(predicate), function_hash(predicate)
+        return cls(function=named, source_hash=source_hash[:16])
+
+    @property
+    def identity(self) -> str:
+        """Name and hash: two lambdas of one script share the name."""
+        return f"{self.function}#{self.source_hash}"
 
     def arguments(self) -> str:
         """The function's name."""
@@ -76,8 +85,8 @@ class SampleStep(StepModel):
     """Keeps n rows, chosen by a keyed hash; after a split it thins the training part only."""
 
     op: Literal["sample"] = "sample"
-    n: int = Field(ge=1)
-    seed: int = 0
+    n: int = Field(ge=1, strict=True)
+    seed: int = Field(default=0, strict=True)
 
 
 class DedupStep(StepModel):
@@ -85,16 +94,16 @@ class DedupStep(StepModel):
 
     op: Literal["dedup"] = "dedup"
     exact: bool = True
-    near: float | None = Field(default=None, gt=0, le=1)
+    near: float | None = Field(default=None, gt=0, le=1, strict=True)
 
 
 class SplitStep(StepModel):
     """Parts the rows into train, validation and test."""
 
     op: Literal["split"] = "split"
-    validation: float = Field(default=0.1, ge=0, lt=1)
-    test: float = Field(default=0.1, ge=0, lt=1)
-    seed: int = 0
+    validation: float = Field(default=0.1, ge=0, lt=1, strict=True)
+    test: float = Field(default=0.1, ge=0, lt=1, strict=True)
+    seed: int = Field(default=0, strict=True)
     stratify: bool = True
 
 
@@ -141,12 +150,9 @@ class RecipeStep(StepModel):
         """10 and 10.0 are one multiplier and give one key; epochs and adapter sizes are whole numbers above 0."""
         result: dict[Setting, int | float | None] = {}
         for name, value in sorted(settings.items()):
-            if value is not None and not value > 0:
-                msg = f"{name} must be a number above 0, or None for the service's default"
-                raise ValueError(msg)
-            if value is not None and name != "learning_rate_multiplier" and value != int(value):
-                msg = f"{name} must be a whole number"
-                raise ValueError(msg)
+            problem = wrong_setting(name, value)
+            if problem:
+                raise ValueError(f"{name} must be {problem}")  # noqa: EM102
             result[name] = None if value is None else float(value) if name == "learning_rate_multiplier" else int(value)
         return result
 

@@ -62,7 +62,7 @@ class Recipe(BaseModel):
             "adapter_size": "adapter size",
         }
         return ", ".join(
-            f"{words[name]} {'service default' if value is None else f'{value:g}'}"
+            f"{words[name]} {'service default' if value is None else f'{value:,}'.removesuffix('.0')}"
             for name, value in self.settings().items()
         )
 

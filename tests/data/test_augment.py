@@ -17,7 +17,7 @@ from gemini_tuning.data import (
     paraphrase,
     rare_labels,
 )
-from gemini_tuning.errors import BackendError, PlanError
+from gemini_tuning.errors import BackendError, ConfigError, PlanError
 from gemini_tuning.ledger import Journal
 from gemini_tuning.types import Dataset
 
@@ -167,6 +167,25 @@ def test_when_every_call_fails_it_raises(caller):
     """A model that never answers is an error, not an empty success."""
     with pytest.raises(BackendError):
         run(PARTS, paraphrase(), caller(lambda text, count: None))
+
+
+def test_errors_that_are_no_answers_come_as_themselves(caller):
+    """What a caller or `progress` raises is what the user catches, not a group; the other workers stop."""
+
+    def unset(text, count):
+        msg = "no credentials"
+        raise ConfigError(msg)
+
+    with pytest.raises(ConfigError, match="no credentials"):
+        run(PARTS, paraphrase(), caller(unset), concurrency=3)
+
+    def stop(progress):
+        raise KeyError(progress.done)
+
+    fake = caller(lambda text, count: ["?"])
+    with pytest.raises(KeyError):
+        run(PARTS, paraphrase(), fake, concurrency=1, progress=stop)
+    assert len(fake.asked) == 1
 
 
 def test_only_chooses_and_augmented_rows_are_left_alone(caller):
