@@ -30,7 +30,7 @@ def function_hash(function: Any) -> str:
     if isinstance(target, type):
         parts.append(_tree(target))
         parts.append(_stable(getattr(function, "__dict__", None) or _slots(function)))
-    else:
+    elif inspect.isfunction(target):
         parts.append(_does(target))
         parts.append(_stable((target.__defaults__, target.__kwdefaults__)))
         held = inspect.getclosurevars(target)
@@ -54,7 +54,7 @@ def _target(function: Any) -> Any:
         return function.__func__
     if inspect.isfunction(function):
         return inspect.unwrap(function)
-    return type(function)
+    return function if inspect.isbuiltin(function) else type(function)
 
 
 def _does(target: types.FunctionType) -> str:

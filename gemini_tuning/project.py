@@ -395,7 +395,9 @@ class TuningProject:
         report = check(parts if is_split else parts.train, limits=limits)
         known = {finding.code for finding in report.findings}
         more = [each for each in self._local_curation.findings if each.code not in known]
-        more += self._trained_on_before(self._local_curation)
+        if self.plan.tuned_from is not None:
+            held_out = (*self._local_curation.validation, *self._local_curation.test)
+            more += self._trained_on(self.plan.tuned_from.key, held_out, "leak-earlier-training")
         return msgspec.structs.replace(report, findings=(*more, *report.findings))
 
     def estimate(self) -> Estimate:
@@ -629,6 +631,7 @@ class TuningProject:
             repr(limit),
             named,
             self.plan.model,  # the judge, where none is named
+            model.key if isinstance(model, TunedModel) else "",
         )
         kept = await asyncio.to_thread(ledger.read_bytes, "evaluation", key)
         if kept is not None:
@@ -647,6 +650,10 @@ class TuningProject:
             judge=lambda judge: backend.caller(judge or self.plan.model),
             progress=progress,
         )
+        start = model.key if isinstance(model, TunedModel) else self.plan.tuned_from.key if self.plan.tuned_from else ""
+        if start and on != "train":
+            leaks = await asyncio.to_thread(self._trained_on, start, dataset, "eval-trained-on")
+            report = msgspec.structs.replace(report, findings=(*leaks, *report.findings))
         await asyncio.to_thread(ledger.write_bytes, "evaluation", key, report.to_json())
         await asyncio.to_thread(self._remember)
         return report
@@ -691,26 +698,27 @@ class TuningProject:
 
         return loop.run(curate(self.plan, self.data, key="", caller=None, functions=self.functions))
 
-    def _trained_on_before(self, curation: Curation) -> list[Finding]:
-        """Held-out rows that the tuned model which this project goes on from was trained on."""
+    def _trained_on(self, key: str, rows: Iterable[Example], code: str) -> list[Finding]:
+        """A finding when the model that was bought under `key` was trained on some of these rows.
+
+        Known only where the working directory holds that job and its data.
+        """
         from .jobs.purchase import recorded
         from .plan.curation import Curation
 
-        start = self.plan.tuned_from
-        job = recorded(self._ledger, start.key) if start is not None and start.key else None
+        job = recorded(self._ledger, key) if key else None
         kept = self._ledger.read_bytes("curation", str(job.facts.get("data_key", "none"))) if job else None
         if kept is None:
             return []
-        trained = {example.origin.partition("#")[0] for example in Curation.from_json(kept).train}
-        rows = [row for row in (*curation.validation, *curation.test) if row.origin.partition("#")[0] in trained]
-        if not rows:
+        trained = {(example.text, example.output) for example in Curation.from_json(kept).train}
+        seen = [row for row in rows if (row.text, row.output) in trained]
+        if not seen:
             return []
         return [
             Finding(
-                code="leak-earlier-training", severity="stop", count=len(rows),
-                where=tuple(row.where for row in rows[:1000]),
-                message=f"{len(rows):,} validation or test rows were trained on by the model that this goes on from.",
-                hint="split with the same seed over the same rows, or evaluate on rows that are new: on=Dataset(...).",
+                code=code, severity="stop", count=len(seen), where=tuple(row.where for row in seen[:1000]),
+                message=f"{len(seen):,} held-out rows are rows that the tuned model was trained on.",
+                hint="split with the seed and the rows of that job, or evaluate on rows that are new: on=Dataset(...).",
             )
         ]  # fmt: skip
 

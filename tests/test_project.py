@@ -500,6 +500,65 @@ def test_a_forked_child_makes_its_own_connections(vertex: Vertex, tmp_path: Path
     assert project.evaluate(Accuracy(), limit=8).scores["accuracy"].n == 8
 
 
+def test_rows_that_a_model_was_trained_on_prove_nothing(vertex: Vertex, tmp_path: Path) -> None:
+    """Another split after the tuning puts trained rows into test: said, and never a "better"."""
+    project = road(vertex, tmp_path / "w", tickets(150))
+    tuned = project.tune().wait(timeout=60)
+    assert not [each for each in project.evaluate(Accuracy(), model=tuned).findings if each.severity == "stop"]
+    other = project.split(validation=0.2, test=0.3, seed=4)
+    report = other.evaluate(Accuracy(), model=tuned)
+    assert report.findings[0].code == "eval-trained-on"
+    assert report.findings[0].count > 5
+    comparison = report.compare(other.evaluate(Accuracy()))
+    assert comparison.verdict == "inconclusive"
+    assert comparison.findings[0].code == "eval-trained-on"
+    going_on = other.using(model=tuned)
+    assert "leak-earlier-training" in {each.code for each in going_on.check().findings}
+
+
+def test_open_prefers_what_was_bought(emulator: Emulator, vertex: Vertex, tmp_path: Path) -> None:
+    """Looking at a variant afterwards does not make open() buy it."""
+    project = road(vertex, tmp_path / "w")
+    job = project.tune()
+    project.sample(20).curate()
+    assert TuningProject.open(tmp_path / "w").tune().name == job.name
+    assert len(posts(emulator)) == 1
+
+
+def test_extending_keeps_children_with_their_parents() -> None:
+    """What was written from a row keeps that row's origin."""
+    parent = Dataset([Example.of("a question", "x")])[0]
+    import msgspec
+
+    child = msgspec.structs.replace(parent.with_input("another question"), augmented="paraphrase")
+    project = start().extend([{"text": "new", "label": "y"}])
+    assert len({example.origin for example in project.data}) == len(project.data)
+    both = TuningProject.from_records([parent, child], name="t", model="m").extend([])
+    assert len({example.origin for example in both.data}) == 1
+
+
+def test_bad_directories_and_metrics_are_errors_of_the_library(vertex: Vertex, tmp_path: Path) -> None:
+    """A file where the working directory should be; a class where a metric should be."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(LedgerError, match=r"working directory|cannot be written"):
+        start(backend=vertex, workdir=tmp_path / "file").curate()
+    with pytest.raises(PlanError, match="calling it"):
+        start(backend=vertex, workdir=tmp_path / "w").split().evaluate(Accuracy)  # type: ignore[arg-type]
+    with pytest.raises(PlanError, match="attempt"):
+        start(backend=vertex, workdir=tmp_path / "w").tune(attempt=True)
+
+
+def test_missing_credentials_are_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documented error with the login command, not six tries of a network problem."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    backend = Vertex("p", location="us-central1", staging="gs://bucket")
+    with pytest.raises(ConfigError, match="credentials") as caught:
+        start(backend=backend, workdir=tmp_path / "w").tune()
+    assert caught.value.code == "config-credentials"
+
+
 # --- functions in plans -----------------------------------------------------------------------------------------------------
 
 
@@ -527,6 +586,56 @@ def test_functions_are_named_and_asked_back(vertex: Vertex, tmp_path: Path) -> N
     changed = Plan.from_json(project.plan.to_json().replace(project.plan.steps[0].source_hash, "0" * 16))  # type: ignore[union-attr]
     with pytest.raises(PlanError, match="source has changed"):
         TuningProject.from_plan(changed, tickets(), workdir=tmp_path / "v").curate()
+
+
+def longer(n: int) -> Any:
+    return lambda example: len(example.input) > n
+
+
+def test_functions_are_told_apart_by_what_they_do_and_hold(tmp_path: Path) -> None:
+    """Two lambdas are two filters; two closures of one factory are two plans; a wrong function is not taken."""
+    rows = tickets()
+    project = start(rows, workdir=tmp_path / "w")
+    both = project.filter(lambda each: each.output != "login").filter(lambda each: len(each.input) > 0)
+    assert set(both.curate().train.labels) == {"shipping", "billing"}
+    few, many = project.filter(longer(45)), project.filter(longer(10))
+    assert few.manifest().data_key != many.manifest().data_key
+    assert len(few.curate().train) < len(many.curate().train)
+    assert project.filter(longer(10)).manifest().data_key == many.manifest().data_key
+    named = project.filter(long_enough, name="keep")
+    wrong = TuningProject.from_plan(named.plan, rows, workdir=tmp_path / "x", functions={"keep": longer(1)})
+    with pytest.raises(PlanError, match="source has changed"):
+        wrong.curate()
+
+
+def test_a_partial_is_the_same_in_every_process(tmp_path: Path) -> None:
+    """No memory address is part of a key."""
+    import functools
+
+    def n_long(example: Example, n: int) -> bool:
+        return len(example.input) > n
+
+    keys = {start().filter(functools.partial(n_long, n=n)).manifest().data_key for n in (3, 3, 4)}
+    assert len(keys) == 2
+    assert "0x" not in start().filter(functools.partial(n_long, n=3)).plan.to_json()
+
+
+class Is:
+    """A metric with state."""
+
+    def __init__(self, wanted: str) -> None:
+        self.wanted = wanted
+
+    def __call__(self, prediction: str, reference: str) -> bool:
+        return reference == self.wanted
+
+
+def test_metrics_with_state_are_told_apart(vertex: Vertex, tmp_path: Path) -> None:
+    """The record of one is not read for the other."""
+    project = start(backend=vertex, workdir=tmp_path / "w").split(test=0.4)
+    scores = [next(iter(project.evaluate(Is(word)).scores.values())).value for word in ("login", "nothing")]
+    assert scores[0] > 0
+    assert scores[1] == 0
 
 
 # --- helpers -----------------------------------------------------------------------------------------------------------------

@@ -231,6 +231,77 @@ def _child(url: str, workdir: Path) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.skipif(not hasattr(__import__("signal"), "SIGSTOP"), reason="needs SIGSTOP")
+def test_a_process_that_slept_through_its_claim_buys_nothing(
+    emulator: Emulator, vertex: Vertex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Suspended during its upload and taken for dead, it finds the other's job when it wakes."""
+    import signal
+
+    from gemini_tuning.ledger import Ledger
+
+    emulator.fault(Fault(action="delay", seconds=2.0, method="POST", path="^/upload/"))
+    child = _child(emulator.url, tmp_path / "w")
+    while not [each for each in emulator.requests if each.path.startswith("/upload/")]:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGSTOP)
+    original = Ledger.__init__
+    monkeypatch.setattr(Ledger, "__init__", lambda self, path, name: original(self, path, name, claim_timeout=0.5))
+    job = make(vertex, tmp_path / "w").tune()
+    child.send_signal(signal.SIGCONT)
+    out, _ = child.communicate(timeout=60)
+    assert out.decode().strip() == job.name
+    assert len(posts(emulator)) == 1
+
+
+def test_a_full_disk_after_the_purchase_buys_nothing_again(
+    emulator: Emulator, vertex: Vertex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal knows the job although its record could not be written, and the list does not show it yet."""
+    from gemini_tuning.errors import LedgerError
+    from gemini_tuning.ledger import Ledger
+
+    emulator.fault(Fault(action="list_lag", seconds=30))
+    original = Ledger.write_bytes
+
+    def full(self: Ledger, kind: str, key: str, data: bytes) -> None:
+        if kind == "tune":
+            message = "No space left on device"
+            raise LedgerError(message)
+        original(self, kind, key, data)
+
+    monkeypatch.setattr(Ledger, "write_bytes", full)
+    with pytest.raises(LedgerError):
+        make(vertex, tmp_path / "w").tune()
+    monkeypatch.undo()
+    assert make(vertex, tmp_path / "w").tune().name
+    assert len(posts(emulator)) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_ctrl_c_in_the_middle_of_a_purchase_finishes_it(emulator: Emulator, vertex: Vertex, tmp_path: Path) -> None:
+    """The plain script ends with KeyboardInterrupt alone, and the next run attaches at once."""
+    import signal
+
+    emulator.fault(Fault(action="delay", seconds=1.0, method="POST", path=CREATE))
+    root = str(Path(__file__).resolve().parents[1])
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, emulator.url, str(tmp_path / "w")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root, env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    while not posts(emulator):
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=60)
+    text = errors.decode()
+    assert "KeyboardInterrupt" in text
+    assert "never retrieved" not in text
+    assert "RuntimeError" not in text
+    assert not [each for each in (tmp_path / "w" / "claims").rglob("*") if each.is_file()]
+    assert make(vertex, tmp_path / "w").tune().name
+    assert len(posts(emulator)) == 1
+
+
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes to be killed are made by forking")
 
 

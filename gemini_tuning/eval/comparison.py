@@ -273,6 +273,11 @@ def compare(before: EvalReport, after: EvalReport, *, margin: float | None = Non
                 count=n,
             )
         )
+    leaks = [each for report in (before, after) for each in report.findings if each.code == "eval-trained-on"]
+    findings = [*leaks, *findings]
+    verdict = overall([each.verdict for each in metrics.values()])
+    if leaks and verdict in ("better", "equivalent"):
+        verdict = "inconclusive"  # a model that has seen the rows proves nothing by answering them
     effect = (margin if margin is not None else abs(found[0].score.value)) / (
         1.0 if margin is not None and sample.bounds else pairs.reach
     )
@@ -289,7 +294,7 @@ def compare(before: EvalReport, after: EvalReport, *, margin: float | None = Non
         wins=len(won),
         losses=len(lost),
         ties=ties,
-        verdict=overall([each.verdict for each in metrics.values()]),
+        verdict=verdict,
         minimum_detectable=pairs.reach * minimum_detectable(n, discordant=found[0].variance),
         needed_n=needed_n(min(1.0, effect), discordant=found[0].variance) if effect > 0 else None,
         findings=tuple(findings),
