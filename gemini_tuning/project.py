@@ -397,7 +397,7 @@ class TuningProject:
         more = [each for each in self._local_curation.findings if each.code not in known]
         if self.plan.tuned_from is not None:
             held_out = (*self._local_curation.validation, *self._local_curation.test)
-            more += self._trained_on(self.plan.tuned_from.key, held_out, "leak-earlier-training")
+            more += self._trained_on(self.plan.tuned_from.key, held_out)
         return msgspec.structs.replace(report, findings=(*more, *report.findings))
 
     def estimate(self) -> Estimate:
@@ -652,7 +652,7 @@ class TuningProject:
         )
         start = model.key if isinstance(model, TunedModel) else self.plan.tuned_from.key if self.plan.tuned_from else ""
         if start and on != "train":
-            leaks = await asyncio.to_thread(self._trained_on, start, dataset, "eval-trained-on")
+            leaks = await asyncio.to_thread(self._trained_on, start, dataset)
             report = msgspec.structs.replace(report, findings=(*leaks, *report.findings))
         await asyncio.to_thread(ledger.write_bytes, "evaluation", key, report.to_json())
         await asyncio.to_thread(self._remember)
@@ -698,7 +698,7 @@ class TuningProject:
 
         return loop.run(curate(self.plan, self.data, key="", caller=None, functions=self.functions))
 
-    def _trained_on(self, key: str, rows: Iterable[Example], code: str) -> list[Finding]:
+    def _trained_on(self, key: str, rows: Iterable[Example]) -> list[Finding]:
         """A finding when the model that was bought under `key` was trained on some of these rows.
 
         Known only where the working directory holds that job and its data.
@@ -716,7 +716,7 @@ class TuningProject:
             return []
         return [
             Finding(
-                code=code, severity="stop", count=len(seen), where=tuple(row.where for row in seen[:1000]),
+                code="eval-trained-on", severity="stop", count=len(seen), where=tuple(row.where for row in seen[:1000]),
                 message=f"{len(seen):,} held-out rows are rows that the tuned model was trained on.",
                 hint="split with the seed and the rows of that job, or evaluate on rows that are new: on=Dataset(...).",
             )
