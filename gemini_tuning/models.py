@@ -21,6 +21,9 @@ VALIDATION_EXAMPLES, VALIDATION_SHARE, VALIDATION_FREE = 5_000, 0.3, 1_000
 """Most validation examples; and most as a share of the training examples, where there are more than the last number
 of them (the same page)."""
 
+ADAPTER_SIZES = (1, 2, 4, 8, 16, 32)
+"""What the service's enum holds; which of them a model takes is in its row (reference/rest, AdapterSize)."""
+
 Method = Literal["supervised", "preference", "distillation", "reinforcement"]
 
 

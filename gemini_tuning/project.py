@@ -519,9 +519,15 @@ class TuningProject:
     # --- the async core --------------------------------------------------------------------------------------------
 
     async def _curate(self, progress: OnProgress | None) -> Curation:
+        # In a thread: hashing a million rows takes a while, and other projects share this loop.
+        key = await asyncio.to_thread(lambda: self._data_key)
+        async with loop.lock_for(f"{self.workdir.resolve()} {key}"):
+            return await self._curate_once(key, progress)
+
+    async def _curate_once(self, key: str, progress: OnProgress | None) -> Curation:
         from .plan.curation import Curation, curate
 
-        ledger, key = self._ledger, self._data_key
+        ledger = self._ledger
         kept = await asyncio.to_thread(ledger.read_bytes, "curation", key)
         if kept is not None:
             return await asyncio.to_thread(Curation.from_json, kept)
@@ -566,7 +572,7 @@ class TuningProject:
         if not len(curation.train):
             msg = "tune(): no row is left to train on."
             raise PlanError(msg, hint="print(project.curate()) shows where the rows went.", code="plan-empty")
-        tokens = sum(map(example_tokens, curation.train)) / len(curation.train)
+        tokens = await asyncio.to_thread(lambda: sum(map(example_tokens, curation.train)) / len(curation.train))
         recipe = self._recipe(len(curation.train), tokens)
         settings = recipe.settings()
         plan = self.plan
@@ -621,10 +627,11 @@ class TuningProject:
             named_model = model or self.plan.model
             base = self.plan.model if named_model.startswith("projects/") else None
             caller = backend.caller(named_model, base_model=base)
+        fingerprint = await asyncio.to_thread(lambda: dataset.fingerprint)
         specs = [metric_spec(metric) for metric in metrics]
         key = digest(
             "evaluation",
-            dataset.fingerprint,
+            fingerprint,
             caller.model,
             repr(self._where),
             repr(specs),
@@ -633,30 +640,33 @@ class TuningProject:
             self.plan.model,  # the judge, where none is named
             model.key if isinstance(model, TunedModel) else "",
         )
-        kept = await asyncio.to_thread(ledger.read_bytes, "evaluation", key)
-        if kept is not None:
-            report = await asyncio.to_thread(EvalReport.from_json, kept)
-            if not report.failures:  # rows that failed on the way are tried again; the others are on record
-                return report
-        report = await evaluate_async(
-            dataset,
-            metrics,
-            caller,
-            on=named,
-            concurrency=concurrency,
-            limit=limit,
-            generations=ledger.journal("generations", digest("generations", caller.model, repr(self._where))),
-            grades=ledger.journal("grades", digest("grades", repr(self._where))),
-            judge=lambda judge: backend.caller(judge or self.plan.model),
-            progress=progress,
-        )
-        start = model.key if isinstance(model, TunedModel) else self.plan.tuned_from.key if self.plan.tuned_from else ""
-        if start and on != "train":
-            leaks = await asyncio.to_thread(self._trained_on, start, dataset)
-            report = msgspec.structs.replace(report, findings=(*leaks, *report.findings))
-        await asyncio.to_thread(ledger.write_bytes, "evaluation", key, report.to_json())
-        await asyncio.to_thread(self._remember)
-        return report
+        async with loop.lock_for(f"{self.workdir.resolve()} {key}"):
+            kept = await asyncio.to_thread(ledger.read_bytes, "evaluation", key)
+            if kept is not None:
+                report = await asyncio.to_thread(EvalReport.from_json, kept)
+                if not report.failures:  # rows that failed on the way are tried again; the others are on record
+                    return report
+            report = await evaluate_async(
+                dataset,
+                metrics,
+                caller,
+                on=named,
+                concurrency=concurrency,
+                limit=limit,
+                generations=ledger.journal("generations", digest("generations", caller.model, repr(self._where))),
+                grades=ledger.journal("grades", digest("grades", repr(self._where))),
+                judge=lambda judge: backend.caller(judge or self.plan.model),
+                progress=progress,
+            )
+            start = model.key if isinstance(model, TunedModel) else ""
+            if model is None and self.plan.tuned_from is not None:
+                start = self.plan.tuned_from.key
+            if start and on != "train":
+                leaks = await asyncio.to_thread(self._trained_on, start, dataset)
+                report = msgspec.structs.replace(report, findings=(*leaks, *report.findings))
+            await asyncio.to_thread(ledger.write_bytes, "evaluation", key, report.to_json())
+            await asyncio.to_thread(self._remember)
+            return report
 
     async def _baseline(
         self,

@@ -559,6 +559,26 @@ def test_missing_credentials_are_said_at_once(tmp_path: Path, monkeypatch: pytes
     assert caught.value.code == "config-credentials"
 
 
+def test_equal_work_at_once_is_paid_for_once(emulator: Emulator, vertex: Vertex, tmp_path: Path) -> None:
+    """Two evaluations of one thing at the same time ask each row once."""
+    project = start(backend=vertex, workdir=tmp_path / "w").split(test=0.4)
+
+    async def twice() -> list[Any]:
+        return await asyncio.gather(project.aio.evaluate(Accuracy()), project.aio.evaluate(Accuracy()))
+
+    first, second = asyncio.run(twice())
+    assert first == second
+    assert len([each for each in emulator.requests if ":generateContent" in each.path]) == first.asked
+
+
+def test_addresses_and_sizes_that_can_never_work_are_refused() -> None:
+    """A password in an address would stand in the ledger; an adapter size outside the service's list is no size."""
+    with pytest.raises(ConfigError, match="password"):
+        Vertex("p", location="us-central1", base_url="https://user:secret@proxy.example")
+    with pytest.raises(PlanError, match="adapter_size=64"):
+        start().recipe(adapter_size=64)
+
+
 # --- functions in plans -----------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import concurrent.futures
 import os
 import threading
 import time
+import weakref
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ T = TypeVar("T")
 
 _SETTLE = 150.0  # seconds; longer than one request may take
 _lock = threading.Lock()
+_locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 _critical: set[asyncio.Future[Any]] = set()
 _loop: asyncio.AbstractEventLoop | None = None
 _pid = -1
@@ -29,6 +31,11 @@ def private_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _loop is None or _pid != os.getpid():
             loop = asyncio.new_event_loop()
+            # Users' functions and files run there too; with the default of six on a small machine, a few slow ones
+            # would hold up every purchase. Threads are made when they are needed.
+            pool = concurrent.futures.ThreadPoolExecutor(64, thread_name_prefix="gemini-tuning")
+            loop.set_default_executor(pool)
+            _locks.clear()
             started = threading.Event()
 
             def serve() -> None:
@@ -76,6 +83,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
             while _critical and time.monotonic() < deadline:
                 time.sleep(0.02)
         raise
+
+
+def lock_for(key: str) -> asyncio.Lock:
+    """One lock a key, on the private loop: equal work asked for twice at once is done, and paid for, once."""
+    lock = _locks.get(key)
+    if lock is None:
+        lock = _locks[key] = asyncio.Lock()
+    return lock
 
 
 async def protect(work: Coroutine[Any, Any, T]) -> T:

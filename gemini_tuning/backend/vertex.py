@@ -109,6 +109,10 @@ class Vertex:
     def __post_init__(self) -> None:
         if self.staging is not None:
             files.parse_staging(self.staging)
+        if self.base_url is not None and "@" in self.base_url:
+            # It stands in keys, manifests and messages.
+            msg = "base_url holds a user name or password."
+            raise ConfigError(msg, hint="pass credentials= instead.", code="config-credentials")
 
     @property
     def simulated(self) -> bool:

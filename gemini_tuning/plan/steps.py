@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .._functions import function_hash, function_name
 from ..data.augment import Paraphrase, RareLabels
+from ..models import ADAPTER_SIZES
 from ..types import Example, Instructions
 
 Method = Paraphrase
@@ -30,6 +31,8 @@ def wrong_setting(name: str, value: object) -> str:
         return "a number above 0, or None for the service's default"
     if name != "learning_rate_multiplier" and value != int(value):
         return "a whole number, or None for the service's default"
+    if name == "adapter_size" and value not in ADAPTER_SIZES:
+        return f"one of {', '.join(map(str, ADAPTER_SIZES))}, or None for the service's default"
     return ""
 
 
