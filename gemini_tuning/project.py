@@ -284,6 +284,10 @@ class TuningProject:
             raise PlanError.bad_value("instruct", "system, each", None, "a system instruction, a template, or both")
         from .data.instruct import check_template
 
+        own = f"{{{self.plan.input}}}"
+        if each is not None and self.plan.input != "input" and own in each:
+            hint = f"your column {self.plan.input!r} is written {{input}}: {each.replace(own, '{input}')!r}"
+            raise PlanError.bad_value("instruct", "each", each, "{input} where the user's text goes", hint=hint)
         if each is not None:
             check_template(each, {name for example in self.data for name in example.meta})
         return self._add("instruct", InstructStep, system=system, each=each)

@@ -148,6 +148,7 @@ def test_plan_verbs_touch_nothing(tmp_path: Path) -> None:
         (lambda p: p.recipe("artcle"), "recipe"),
         (lambda p: p.instruct(), "system instruction"),
         (lambda p: p.instruct(each="Topic of: {inputs}"), r"\{input\}"),
+        (lambda p: p.instruct(each="Topic of: {text}"), r"column 'text' is written \{input\}"),
         (lambda p: p.instruct(each="Topic of: {"), "brace"),
         (lambda p: p.augment(), "at least one method"),
         (lambda p: p.augment(paraphrase(per_example=0)), "per_example"),
