@@ -7,7 +7,7 @@ not taken for new ones.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -172,5 +172,3 @@ Step = Annotated[
 AnyStep = FilterStep | SampleStep | DedupStep | SplitStep | AugmentStep | InstructStep | RecipeStep
 TRAIN_ONLY: tuple[type[StepModel], ...] = (AugmentStep,)
 """Steps that act on the training part: written before `split`, they still act on the rows that land in train."""
-
-Functions = dict[str, Callable[[Example], Any]]
