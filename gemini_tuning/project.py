@@ -113,7 +113,7 @@ class TuningProject:
             DataError: A column is missing (lists those there are) or a row is unusable (names it).
             PlanError: A name or model that can never work.
         """
-        from .data.formats import from_records
+        from .data.reading import from_records
 
         plan = _plan(name, model, input, output)
         return cls._start(plan, from_records(records, input=input, output=output), backend, workdir)
@@ -138,7 +138,7 @@ class TuningProject:
         Raises:
             DataError: With file, line and field.
         """
-        from .data.formats import read
+        from .data.reading import read
 
         plan = _plan(name, model, input, output)
         return cls._start(plan, read(path, format=format, input=input, output=output), backend, workdir)
@@ -162,7 +162,7 @@ class TuningProject:
             workdir: As in `from_records`.
             functions: Functions that the plan's `filter` steps name and that cannot be imported.
         """
-        from .data.formats import from_records
+        from .data.reading import from_records
 
         given: object = plan
         if not isinstance(given, Plan):
@@ -334,7 +334,7 @@ class TuningProject:
 
     def extend(self, records: Iterable[Any]) -> TuningProject:
         """The same plan with more rows; they go through every step, deduplication among them."""
-        from .data.formats import from_records
+        from .data.reading import from_records
 
         more = from_records(records, input=self.plan.input, output=self.plan.output)
         # Origins count occurrences, so they are given anew over all rows; what was written from a row keeps its own.
@@ -557,8 +557,8 @@ class TuningProject:
         return result
 
     async def _tune(self, attempt: int, progress: OnProgress | None) -> TuningJob:
-        from .data.formats import gemini_lines
         from .data.tokens import example_tokens
+        from .data.writing import gemini_lines
         from .jobs.job import TuningJob
         from .jobs.purchase import Order, recorded, submit
 

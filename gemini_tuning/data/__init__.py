@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from .data_report import DataReport, Distribution
     from .dedup import Groups, dedup, dedup_parts, exact_duplicates, near_duplicates
     from .drops import DedupReport, Drop
-    from .formats import from_records, gemini_lines, read, write
     from .instruct import instruct
     from .parts import Parts
+    from .reading import from_records, read
     from .rows import to_gemini
     from .select import FilterReport, keep, sample
     from .split import SplitReport, split
     from .tokens import estimate_tokens, example_tokens
+    from .writing import gemini_lines, write
 
 _HOMES = {
     "AugmentReport": ".augment_report",
@@ -47,18 +48,18 @@ _HOMES = {
     "estimate_tokens": ".tokens",
     "exact_duplicates": ".dedup",
     "example_tokens": ".tokens",
-    "from_records": ".formats",
-    "gemini_lines": ".formats",
+    "from_records": ".reading",
+    "gemini_lines": ".writing",
     "instruct": ".instruct",
     "keep": ".select",
     "near_duplicates": ".dedup",
     "paraphrase": ".augment",
     "rare_labels": ".augment",
-    "read": ".formats",
+    "read": ".reading",
     "sample": ".select",
     "split": ".split",
     "to_gemini": ".rows",
-    "write": ".formats",
+    "write": ".writing",
 }
 
 __all__ = [

@@ -21,8 +21,8 @@ from ..models import EXAMPLES, TOKENS_PER_EXAMPLE, VALIDATION_EXAMPLES, VALIDATI
 from ..types import Dataset, Example, Finding, Json, Location, Severity
 from .data_report import DataReport, Distribution
 from .fold import key, white
-from .formats import read_with
 from .parts import SHORT_OUTPUT, Parts, label_like
+from .reading import read_with
 from .tokens import example_tokens
 
 __all__ = ["DataReport", "Distribution", "Limits", "check", "check_file"]
