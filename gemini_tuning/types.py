@@ -249,17 +249,24 @@ class Dataset(Sequence[Example]):
             occurrence.
         source: The file or object they came from, for messages and manifests.
         broken: Rows that could not be used, for `check` and `repair`; whoever trains on the data refuses them.
+        notes: What reading met and passed over (a byte order mark, blank lines): for `check` to tell.
     """
 
-    __slots__ = ("__dict__", "_given", "_named", "broken", "source")
+    __slots__ = ("__dict__", "_given", "_named", "broken", "notes", "source")
 
     def __init__(
-        self, examples: Iterable[Example] = (), *, source: str = "records", broken: Iterable[Broken] = ()
+        self,
+        examples: Iterable[Example] = (),
+        *,
+        source: str = "records",
+        broken: Iterable[Broken] = (),
+        notes: Iterable[Finding] = (),
     ) -> None:
         self._given: tuple[Example, ...] = tuple(examples)
         self._named = False
         self.source = source
         self.broken: tuple[Broken, ...] = tuple(broken)
+        self.notes: tuple[Finding, ...] = tuple(notes)
 
     @property
     def examples(self) -> tuple[Example, ...]:
