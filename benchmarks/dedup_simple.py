@@ -1,21 +1,34 @@
-"""Near-duplicates: time at several sizes, and whether the pairs are those of an exact reference.
+"""What `check` stands on: duplicates, tokens and scripts at several sizes, and whether the pairs are the right ones.
 
     PYTHONPATH=. python benchmarks/dedup_simple.py [rows ...]
 
 Texts are made here (no data set is read): sentences from a pool, half English and half Chinese, a quarter of them
-copies of an earlier one with a small edit. The reference compares every pair with Python sets.
+copies of an earlier one with a small edit. The reference compares every pair with Python sets. Times are processor
+seconds; `json.loads` of the same texts beside them says how fast the machine was in that minute.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import resource
 import sys
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
-from gemini_tuning.data import exact_duplicates, near_duplicates
-from gemini_tuning.data.fold import fold, key, numbers
+from gemini_tuning.data import Parts, exact_duplicates, near_duplicates
+from gemini_tuning.data.dedup import survey
+from gemini_tuning.data.fold import all_numbers, fold, key, numbers
+from gemini_tuning.data.near import Sketches
+from gemini_tuning.data.scripts import script_shares
+from gemini_tuning.data.shingles import jaccard
+from gemini_tuning.data.tokens import dataset_tokens
+from gemini_tuning.types import Dataset, Example
+
+T = TypeVar("T")
+LABELS = ["card_arrival", "lost_card", "refund", "top_up"]
 
 SYLLABLES = [
     "ta", "du", "fer", "mi", "so", "ck", "nt", "ing", "ed", "le", "ry", "ol", "re", "con", "pre", "sta", "mor", "lin",
@@ -90,19 +103,43 @@ def main() -> None:
     same = {frozenset(group) for group in groups.values()} == wanted
     print(f"2,000 rows: every pair in Python {slow:.2f} s, near_duplicates {fast:.2f} s, same groups: {same}")
     for n in [int(argument) for argument in sys.argv[1:]] or [10_000, 100_000]:
-        texts = corpus(n)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        start = time.perf_counter()
-        exact = exact_duplicates(texts)
-        middle = time.perf_counter()
-        found = near_duplicates(texts, threshold=THRESHOLD)
-        end = time.perf_counter()
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        print(
-            f"{n:,} rows (mean {sum(map(len, texts)) / n:.0f} characters): exact {middle - start:.2f} s "
-            f"({exact.duplicates:,}), near {end - middle:.2f} s ({found.duplicates:,}, complete: {found.complete}), "
-            f"+{grown:.0f} MB"
-        )
+        measure(n)
+
+
+def timed(function: Callable[[], T]) -> tuple[float, T]:
+    start = time.process_time()
+    result = function()
+    return time.process_time() - start, result
+
+
+def measure(n: int) -> None:
+    texts = corpus(n)
+    lines = [json.dumps({"input": text, "output": "a label"}) for text in texts]
+    data = Dataset(Example.of(text, LABELS[row % len(LABELS)]) for row, text in enumerate(texts))
+    data.examples  # noqa: B018  their origins are made now
+    parts = Parts(train=data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    json_time, _ = timed(lambda: [json.loads(line) for line in lines])
+    fold_time, folded = timed(lambda: [fold(text) for text in texts])
+    numbers_time, _ = timed(lambda: all_numbers(texts))
+    sketches = Sketches(folded, THRESHOLD)
+    sketch_time, _ = timed(lambda: sketches.of([folded[0]]))
+    exact_time, exact = timed(lambda: exact_duplicates(texts))
+    near_time, near = timed(lambda: near_duplicates(texts, threshold=THRESHOLD))
+    verify_time, _ = timed(lambda: jaccard(folded, near.pairs[:, 0], near.pairs[:, 1]))
+    survey_time, found = timed(lambda: survey(parts, THRESHOLD))
+    tokens_time, _ = timed(lambda: dataset_tokens(data))
+    scripts_time, _ = timed(lambda: script_shares(texts))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(
+        f"{n:,} rows (mean {sum(map(len, texts)) / n:.0f} characters), json.loads {json_time:.2f} s:\n"
+        f"  fold {fold_time:.2f}, numbers {numbers_time:.2f}, sketch {sketch_time:.2f}, "
+        f"verify the {len(near.pairs):,} pairs found {verify_time:.2f}\n"
+        f"  exact {exact_time:.2f} s ({exact.duplicates:,}), near {near_time:.2f} s ({near.duplicates:,}, "
+        f"complete: {near.complete})\n"
+        f"  survey {survey_time:.2f} s ({found.duplicates}), tokens {tokens_time:.2f} s, scripts {scripts_time:.2f} s, "
+        f"+{grown:.0f} MB"
+    )
 
 
 if __name__ == "__main__":

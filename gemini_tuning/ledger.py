@@ -27,7 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .errors import LedgerError
 
@@ -50,11 +50,18 @@ def digest(*parts: str | bytes) -> str:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Writes whole or not at all: a temporary file beside it, flushed to disk, then renamed over it."""
+    with open_atomic(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def open_atomic(path: Path) -> Iterator[IO[bytes]]:
+    """The same for what is written piece by piece: the file appears when the block ends, and not when it raises."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

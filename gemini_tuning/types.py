@@ -118,7 +118,7 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.turns[-1].text if self.turns else ""
 
 
-class Example(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Example(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One example of what the model should do.
 
     Attributes:
@@ -465,6 +465,15 @@ class Caller(Protocol):
         """One answer at temperature 0. With `schema` (OpenAPI style) it is asked for as JSON.
 
         To be awaited on the backend's own loop. Raises `BackendError` when the call failed for good.
+        """
+        ...
+
+    async def count_tokens(self, prompt: Prompt, *, media_resolution: str | None = None) -> int:
+        """How many tokens the service reads in a prompt, system instruction and tools included; nothing is generated.
+
+        The turns may end with the model's, so that a whole training example can be counted. Files are counted at
+        `media_resolution` (`MEDIA_RESOLUTION_LOW`, ...), or at the service's default. The same rules as for
+        `generate`.
         """
         ...
 

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ import pytest
 
 from gemini_tuning import Dataset, Example, Plan, TuningProject, Vertex
 from gemini_tuning.backend import loop, retry
-from gemini_tuning.data import keep, read
+from gemini_tuning.data import keep, presidio, read, redact
+from gemini_tuning.data.spans import Span
 from gemini_tuning.emulator import Emulator, Fault
 from gemini_tuning.errors import ConfigError, GeminiTuningError
 from gemini_tuning.eval import Accuracy, Baseline, EvalReport, EvalRow, Judge, MetricInfo, evaluate
@@ -195,16 +196,20 @@ def codes() -> tuple[set[str], set[str]]:
                 given = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
                 if called == "refuse" and len(node.args) >= 4:
                     given.append(node.args[3])
-                if called == "_finding":
+                if called in ("_finding", "finding") and node.args:
                     given.append(node.args[0])
                 found = {text for value in given for text in constants(value) if text != "backend-"}
-                if called in ("Finding", "_finding"):
+                if called in ("Finding", "_finding", "finding"):
                     findings |= found
                 else:
                     errors |= found
-        if path.name == "check.py":  # where a loop over kinds gives the code
-            loops = [node.iter for node in ast.walk(tree) if isinstance(node, ast.For)]
-            findings |= {text for each in loops for text in constants(each) if re.fullmatch(r"[a-z]+(-[a-z]+)+", text)}
+        if path.is_relative_to(PACKAGE / "data"):
+            errors |= {text for text in constants(tree) if re.fullmatch(r"data-[a-z]+(-[a-z]+)*", text)}
+        # Where a loop over a table gives the code: `_KINDS = (("leak-exact", ...), ...)`.
+        tables = [node.value for node in tree.body if getattr(getattr(node, "target", None), "id", "") == "_KINDS"]
+        findings |= {row.elts[0].value for each in tables for row in getattr(each, "elts", ())}
+        notes = [node.value for node in tree.body if getattr(getattr(node, "target", None), "id", "") == "_NOTES"]
+        findings |= {key.value for each in notes for key in getattr(each, "keys", ())}
     return errors, findings
 
 
@@ -266,6 +271,24 @@ def read_text(name: str, content: str | bytes, **more: Any) -> Dataset:
 
 def gemini(*turns: dict[str, Any], **more: Any) -> str:
     return json.dumps({"contents": list(turns), **more}) + "\n"
+
+
+USER = {"role": "user", "parts": [{"text": "a"}]}
+BEST = {"score": 1, "completion": {"role": "model", "parts": [{"text": "b"}]}}
+
+
+def openai(*messages: dict[str, Any]) -> str:
+    asked = {"role": "user", "content": "land the drone"}
+    return json.dumps({"messages": [asked, *({"role": "assistant", **each} for each in messages)]}) + "\n"
+
+
+class Blind:
+    """A detector that answers for no text."""
+
+    name, version = "blind", "1"
+
+    def detect(self, texts: Sequence[str]) -> Sequence[Sequence[Span]]:
+        return []
 
 
 def report(*, metric: str = "accuracy", model: str = "gemini-2.5-flash", simulated: bool = True, n: int = 2,
@@ -340,8 +363,23 @@ PLAIN: dict[str, Callable[[], object]] = {
     "data-file": misspelt,
     "data-empty-file": lambda: read_text("empty.jsonl", ""),
     "data-format-unknown": lambda: read_text("tickets.txt", '{"text": "a", "label": "b"}\n'),
-    "data-format-unsupported": lambda: read_text("chat.jsonl", '{"messages": []}\n'),
-    "data-ambiguous": lambda: read_text("array.jsonl", '[{"text": "a", "label": "b"}]'),
+    "data-format-unsupported": lambda: read_text("book.xlsx", b"PK\x03\x04"),
+    "data-ambiguous": lambda: read("two.jsonl") if Path("two.jsonl").write_text(gemini(messages=[])) else None,
+    "data-json-array": lambda: read_text("array.jsonl", '[{"text": "a", "label": "b"}]'),
+    "data-not-one-per-line": lambda: read_text("many.jsonl", '{"text": "a",\n "label": "b"}\n'),
+    "data-too-large": lambda: read_text("large.jsonl", '{"text": "' + "a" * (65 << 20) + '"}\n'),
+    "data-completions": lambda: read_text("pairs.jsonl", gemini(USER, completions=[BEST, BEST])),
+    "data-tool-arguments": lambda: read_text(
+        "calls.jsonl", openai({"tool_calls": [{"id": "c", "function": {"name": "land", "arguments": '"{}"'}}]})
+    ),
+    "data-tool-response": lambda: read_text(
+        "results.jsonl", openai({"role": "tool", "tool_call_id": "c7", "content": "landed"}, {"content": "done"})
+    ),
+    "data-file-uri": lambda: read_text(
+        "image.jsonl", openai({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "cat.jpg"}}]})
+    ),
+    "data-detector": lambda: redact(start().data, detector=Blind()),
+    "backend-presidio": lambda: redact(start().data, detector=presidio("http://127.0.0.1:9")),
     "data-mixed": lambda: read_text(
         "mixed.jsonl", '{"text": "a", "label": "b"}\n' + gemini({"role": "user", "parts": [{"text": "a"}]})
     ),
@@ -530,7 +568,7 @@ def test_the_tables_of_presets_and_models_are_those_of_the_code() -> None:
         assert row.caveat in flat
         assert row.as_of in page
     for model in models():
-        price = "not published" if model.training_price is None else f"{model.training_price:g}"
+        price = "not published" if model.price.training is None else f"{model.price.training:g}"
         start = f"| `{model.name}` | {', '.join(model.methods)} | {', '.join(map(str, model.adapters))} | {price} |"
         assert start in page, start
         assert model.retirement is not None

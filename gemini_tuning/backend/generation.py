@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from pydantic import ValidationError
 
+from ..errors import BackendError
 from ..models import find
 from ..types import Json, Prompt, Reply, Turn
 from . import loop
@@ -45,12 +47,41 @@ class GeminiCaller:
             sent = time.perf_counter()  # latency is of the try that worked; waiting for retries is not the model's
             return await client.aio.models.generate_content(model=self.model, contents=contents, config=config)
 
-        answer = await call(f"asking {self.model}", ask)
+        answer = await self._sent("asking", ask)
         return _reply(answer, latency=time.perf_counter() - sent, attempts=tries)
+
+    async def count_tokens(self, prompt: Prompt, *, media_resolution: str | None = None) -> int:
+        """How many tokens the service reads in these turns; see `types.Caller`."""
+        config: Any = {
+            "system_instruction": prompt.system,
+            "tools": msgspec.json.decode(prompt.tools) if prompt.tools else None,
+            "generation_config": {"media_resolution": media_resolution} if media_resolution else None,
+        }
+        contents: Any = [_content(turn) for turn in prompt.turns]
+
+        async def ask() -> Any:
+            client = await self.client()
+            return await client.aio.models.count_tokens(model=self.model, contents=contents, config=config)
+
+        answer = await self._sent("counting tokens with", ask)
+        if answer.total_tokens is None:
+            msg = f"counting tokens with {self.model}: the answer holds no number."
+            raise BackendError(msg, hint="the estimate without counts needs no service.", code="backend")
+        return int(answer.total_tokens)
 
     def __call__(self, prompt: Prompt, *, schema: Mapping[str, Json] | None = None) -> Reply:
         """The same from ordinary code."""
         return loop.run(self.generate(prompt, schema=schema))
+
+    async def _sent(self, what: str, ask: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await call(f"{what} {self.model}", ask)
+        except ValidationError as error:
+            # The client checks parts and tools against its own types before it sends anything.
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            msg = f"{what} {self.model}: google-genai does not take this example: {place}: {first['msg']}."
+            raise BackendError(msg, hint="look at its tools and parts.", code="backend-400") from error
 
     def _config(self, prompt: Prompt, schema: Mapping[str, Json] | None) -> Any:
         known = find(self.base_model)
@@ -69,8 +100,13 @@ class GeminiCaller:
 
 
 def _content(turn: Turn) -> dict[str, Any]:
+    # A part may hold both: a text and, beside it, what belongs to it (`thoughtSignature`).
     parts = [
-        {"text": part.text} if part.text is not None else msgspec.json.decode(part.other or "{}") for part in turn.parts
+        {
+            **({} if part.text is None else {"text": part.text}),
+            **({} if part.other is None else msgspec.json.decode(part.other)),
+        }
+        for part in turn.parts
     ]
     return {"role": turn.role or None, "parts": parts}
 

@@ -1,83 +1,105 @@
 """Findings about data before any money is spent: what is wrong, where, and what to do.
 
-Codes: `data-*` (the file cannot be read, as `read` would say), `no-examples`, `few-examples`, `exact-duplicates`,
-`near-duplicates`, `label-conflict`, `label-spelling`, `leak-exact`, `leak-near`, `rare-labels`, `single-label`,
-`empty-target`, `placeholder-target`, `too-long`, `too-many-examples`, `validation-limit`, `consecutive-turns`,
-`mixed-scripts`.
+The checks themselves are in `checks/`, one concern a module; `docs/errors.md` lists every code.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from ..errors import DataError, PlanError
-from ..models import EXAMPLES, TOKENS_PER_EXAMPLE, VALIDATION_EXAMPLES, VALIDATION_FREE, VALIDATION_SHARE
-from ..types import Dataset, Example, Finding, Json, Location, Severity
-from .data_report import DataReport, Distribution
-from .fold import key, white
-from .parts import SHORT_OUTPUT, Parts, label_like
-from .reading import read_with
-from .tokens import example_tokens
+from ..models import find
+from ..types import Broken, Dataset, Finding, Json, Location
+from .checks import labels, structure, text
+from .checks.table import PLACES, Limits, Table, counted, finding
+from .data_report import DataReport, Distribution, Suspect
+from .parts import Parts
+from .personal import personal_findings
+from .reading import Format, read
+from .rows import Columns
+from .tokens import dataset_tokens
 
 __all__ = ["DataReport", "Distribution", "Limits", "check", "check_file"]
 
 NEAR = 0.8
-RARE = 10
-"""Classes with fewer rows are named."""
-FEW, SMALL = 20, 100
-"""Fewer rows than this cannot teach (stop), and Google recommends at least 100 (note)."""
+QUICK = 20_000
+"""Rows from which the quick model looks for wrong labels: the better one would take as long as all other checks."""
 
-_PLACES = 1000
-_PLACEHOLDER = re.compile(
-    r"(?:n/?a|none|null|nan|nil|unknown|undefined|todo|tbd|fixme|xxx+|\?+|-+|\.+|_+|#n/a|#ref!|#value!"
-    r"|lorem ipsum.*|placeholder|<[\w \-]+>|\[[\w \-]+\]|\{\{?[\w \-]+\}?\}|待定|待补充|无|暂无|未知)",
-    re.IGNORECASE,
-)
+SURE_MODEL, MANY = 0.8, 0.1
+"""A small model that agrees with four rows of five, and doubts one in ten at most, is worth a warning; else a note."""
+
 _SEVERITY = {"stop": 0, "warning": 1, "note": 2}
 
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model takes: the strictest of today's models when nothing else is said (Google's pages, read 2026-11)."""
-
-    tokens_per_example: int = TOKENS_PER_EXAMPLE
-    examples: int = EXAMPLES
-    validation_examples: int = VALIDATION_EXAMPLES
+Production = Dataset | Iterable[str]
 
 
-def check(data: Parts | Dataset, *, limits: Limits | None = None, near: float | None = NEAR) -> DataReport:
+def check(
+    data: Parts | Dataset,
+    *,
+    limits: Limits | None = None,
+    near: float | None = NEAR,
+    leak_from: Dataset | None = None,
+    production: Production | None = None,
+    input: str = "input",
+    output: str = "output",
+) -> DataReport:
     """Looks at examples and reports; never changes or drops any.
 
     Args:
         data: A data set, or its parts: then leaks between them are looked for too.
         limits: Of the model; the strictest of today's when None.
         near: Similarity from which two inputs are near-duplicates; None looks for exact ones only.
+        leak_from: Examples that training must not have seen (a test set kept elsewhere).
+        production: A sample of what users really ask: a data set or texts. Training that is unlike it is a finding.
+        input: The columns of flat rows; with them it is known which broken rows can be repaired.
+        output: The same.
     """
     if not isinstance(data, Parts | Dataset):
         raise PlanError.bad_value(
             "check", "data", type(data).__name__, "a Dataset or Parts", hint="for a file: check_file(path)."
         )
+    # numpy is loaded only by the work that needs it.
+    from .checks import coverage
+    from .dedup import survey
+
     parts = data if isinstance(data, Parts) else Parts(train=data)
     limits = limits or Limits()
-    rows = [*parts.train, *parts.validation, *parts.test]
-    duplicates, findings = _duplicates(parts, near)
-    tokens = [example_tokens(example) for example in rows]
-    labels = label_like(rows)
-    findings += [
-        *_amount(parts, limits),
-        *_targets(rows, labels),
-        *_lengths(rows, tokens, limits),
-        *(_balance(parts) if labels else ()),
-        *_spellings(rows),
-        *_turns(rows),
+    table = Table(parts)
+    found = survey(parts, near, leak_from=leak_from)
+    tokens = dataset_tokens(table.rows)
+    scripts, mixed = text.scripts(table)
+    languages, answers = text.languages(table)
+    variety, thin = coverage.diversity(table)
+    suspects, suspected = _suspects(table)
+    personal = personal_findings(table.rows)
+    findings: list[Finding] = [
+        *broken_findings(
+            (broken for part in (parts.train, parts.validation, parts.test) for broken in part.broken),
+            Columns(input, output),
+        ),
+        *(note for part in (parts.train, parts.validation, parts.test) for note in part.notes),
+        *labels.amounts(table, limits),
+        *structure.lengths(table, tokens, limits),
+        *structure.turns(table),
+        *structure.tools(table),
+        *structure.media(table),
+        *labels.targets(table),
+        *labels.spellings(table),
+        *labels.balance(table),
+        *suspected,
+        *found.findings,
+        *text.characters(table),
+        *personal,
+        *text.instructions(table),
+        *(coverage.unlike_production(table, coverage.texts_of(production)) if production is not None else ()),
+        *thin,
+        *mixed,
+        *answers,
     ]
-    scripts = script_shares(example.input for example in rows)
-    findings += _scripts(scripts)
     return DataReport(
         source=parts.train.source,
         rows={
@@ -85,52 +107,138 @@ def check(data: Parts | Dataset, *, limits: Limits | None = None, near: float | 
             for name, part in (("train", parts.train), ("validation", parts.validation), ("test", parts.test))
             if len(part) or name == "train"
         },
-        findings=tuple(sorted(findings, key=lambda finding: _SEVERITY[finding.severity])),
-        labels=Dataset(rows).labels if labels else {},
+        broken=sum(len(part.broken) for part in (parts.train, parts.validation, parts.test)),
+        findings=tuple(sorted(findings, key=lambda each: _SEVERITY[each.severity])),
+        labels=Dataset(table.rows).labels if table.labels else {},
         tokens=Distribution.of(tokens),
-        input_characters=Distribution.of([float(len(example.input)) for example in rows]),
-        output_characters=Distribution.of([float(len(example.output)) for example in rows]),
+        input_characters=Distribution.of([len(each) for each in table.inputs]),
+        output_characters=Distribution.of([len(each) for each in table.outputs]),
         scripts=scripts,
-        duplicates=duplicates,
+        languages=languages,
+        duplicates=found.duplicates,
+        leaks=found.leaks,
+        conflicts=found.conflicts,
+        suspects=suspects,
+        personal={str(each.details["kind"]): each.count for each in personal if "kind" in each.details},
+        diversity=variety,
     )
 
 
 def check_file(
     path: str | os.PathLike[str],
     *,
-    format: Literal["jsonl", "json", "csv", "gemini"] | None = None,
+    model: str | None = None,
+    leak_from: str | os.PathLike[str] | Dataset | None = None,
+    production: str | os.PathLike[str] | Production | None = None,
+    format: Format | None = None,
     input: str = "input",
     output: str = "output",
-    limits: Limits | None = None,
 ) -> DataReport:
     """The same for a file. Whatever is in it gives a report: each row that `read` refuses is in a `stop` finding.
 
+    Args:
+        path: The file, as for `read`.
+        model: Whose limits count; None takes the strictest of today's models.
+        leak_from: A file or data set that training must not have seen.
+        production: A file, data set or texts of what users ask. A file may have the input column only.
+        format: As for `read`.
+        input: As for `read`.
+        output: As for `read`.
+
     Raises:
         DataError: only for a path that cannot be opened (`code` is `data-file`).
+        PlanError: for an unknown `format`.
     """
-    refused: list[DataError] = []
+    unknown = () if model is None or find(model) is not None else (_unknown_model(model),)
+    limits = Limits.of(find(model) if model is not None else None)
     try:
-        dataset = read_with(path, refused.append, format=format, input=input, output=output)
+        dataset = read(path, format=format, input=input, output=output, bad_rows="keep")
     except DataError as error:
         if error.code == "data-file":
             raise
-        return DataReport(source=os.fspath(path), rows={"train": 0}, findings=_refusals([*refused, error]))
-    report = check(dataset, limits=limits)
-    return msgspec.structs.replace(report, findings=(*_refusals(refused), *report.findings))
-
-
-def _refusals(errors: Sequence[DataError]) -> tuple[Finding, ...]:
-    """One finding a kind of error, with all its lines; the message is that of the first."""
-    kinds: dict[tuple[str, str], list[DataError]] = {}
-    for error in errors:
-        kinds.setdefault((error.code, error.hint), []).append(error)
-    return tuple(
-        Finding(
-            code=code, severity="stop", message=_what(same[0]), hint=hint, count=len(same),
-            where=tuple(Location(error.file, error.line, error.field) for error in same[:_PLACES]),
+        broken = Broken(where=Location(error.file, error.line, error.field), code=error.code,
+                        message=_what(error), hint=error.hint)  # fmt: skip
+        return DataReport(
+            source=os.fspath(path),
+            rows={"train": 0},
+            findings=(*broken_findings([broken], Columns()), *unknown),
+            broken=1,
         )
-        for (code, hint), same in kinds.items()
-    )  # fmt: skip
+    if isinstance(leak_from, str | os.PathLike):
+        leak_from = read(leak_from, format=format, input=input, output=output, bad_rows="keep")
+    if isinstance(production, str | os.PathLike):
+        production = read_texts(production, input=input)
+    report = check(dataset, limits=limits, leak_from=leak_from, production=production, input=input, output=output)
+    if not len(dataset) and dataset.broken:  # "there is no example" beside "every row is broken" says nothing
+        kept = tuple(each for each in report.findings if each.code != "no-examples")
+        report = msgspec.structs.replace(report, findings=kept)
+    return msgspec.structs.replace(report, findings=(*report.findings, *unknown))
+
+
+def _unknown_model(model: str) -> Finding:
+    return finding(
+        "unknown-model", "note", f"{model!r} is not in the model table: the strictest limits of today's models are used"
+    )
+
+
+def read_texts(path: str | os.PathLike[str], *, input: str = "input") -> list[str]:
+    """What users asked, from a file with or without answers: a text a line (`.txt`), or rows as `read` takes them.
+
+    Raises:
+        DataError: the file cannot be opened, or holds no text.
+    """
+    name = os.fspath(path)
+    if name.lower().endswith(".txt"):
+        dataset = read(path, format="text", bad_rows="keep")
+    else:
+        # Production has no answers: the input column stands for both, so that no row is refused for the lack of one.
+        dataset = read(path, input=input, output=input, bad_rows="keep")
+    texts = [example.input for example in dataset if example.input.strip()]
+    texts += [asked for broken in dataset.broken if (asked := _asked(broken, input))]
+    if not texts:
+        msg = f"no text in the column {input!r} and no user turn was found"
+        raise DataError.at(msg, file=name, code="data-empty-file", hint="name the column with input=.")
+    return texts
+
+
+def _asked(broken: Broken, input: str) -> str:
+    """The last user text of a row that has no answer."""
+    try:
+        row: Json = json.loads(broken.raw)
+    except ValueError:
+        return ""
+    if not isinstance(row, Mapping):
+        return ""
+    if isinstance(row.get(input), str):
+        return str(row[input])
+    turns = row.get("contents") or row.get("messages") or row.get("conversations")
+    for turn in reversed(turns) if isinstance(turns, list) else ():
+        if isinstance(turn, Mapping) and turn.get("role", turn.get("from")) in ("user", "human"):
+            parts = turn.get("parts")
+            found = [part.get("text") for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+            return "".join(each for each in (*found, turn.get("content"), turn.get("value")) if isinstance(each, str))
+    return ""
+
+
+def broken_findings(rows: Iterable[Broken], columns: Columns) -> tuple[Finding, ...]:
+    """One finding a kind of broken row, with all its places; the message is that of the first."""
+    from .repair import fixable
+
+    kinds: dict[tuple[str, str], list[Broken]] = {}
+    for row in rows:
+        kinds.setdefault((row.code, row.hint), []).append(row)
+    found = []
+    for (code, hint), same in kinds.items():
+        mends = sum(fixable(row, columns) for row in same[:PLACES])
+        advice = (
+            f".repair() mends {'it' if len(same) == 1 else 'all' if mends == len(same) else counted(mends, 'row')}."
+        )
+        found.append(Finding(
+            code=code, severity="stop", message=same[0].message, count=len(same),
+            hint=f"{hint} {advice}".strip() if mends else hint, where=tuple(row.where for row in same[:PLACES]),
+            details={"fixable": mends},
+        ))  # fmt: skip
+    return tuple(found)
 
 
 def _what(error: DataError) -> str:
@@ -139,232 +247,43 @@ def _what(error: DataError) -> str:
     return what if error.file is not None and place.startswith(error.file) else error.message
 
 
-def _finding(
-    code: str,
-    severity: Severity,
-    message: str,
-    rows: Sequence[Example] = (),
-    *,
-    hint: str = "",
-    field: str | None = None,
-    details: dict[str, Json] | None = None,
-) -> Finding:
-    return Finding(
-        code=code, severity=severity, message=message, hint=hint, count=len(rows), details=details or {},
-        where=tuple(Location(each.where.file, each.where.line, field or each.where.field) for each in rows[:_PLACES]),
+def _suspects(table: Table) -> tuple[tuple[Suspect, ...], list[Finding]]:
+    """Rows whose label a small model that has not seen them would not give."""
+    from .label_errors import label_suspects
+
+    if not table.labels:
+        return (), []
+    found = label_suspects(table.inputs, table.outputs, quick=len(table.rows) > QUICK)
+    if not found.usable or not found.suspects:
+        return (), []
+    rows = [table.rows[each.row] for each in found.suspects]
+    suspects = tuple(
+        Suspect(
+            where=row.where, input=row.input[:200], given=each.given, predicted=each.predicted,
+            confidence=round(each.confidence, 4),
+        )
+        for row, each in zip(rows[:PLACES], found.suspects, strict=False)
     )  # fmt: skip
+    first = suspects[0]
+    accuracy = found.accuracy or 0.0
+    sure = accuracy >= SURE_MODEL and len(rows) <= MANY * len(table.rows)
+    words = (
+        f"{counted(len(rows), 'label looks', 'labels look')} wrong" if sure
+        else f"{counted(len(rows), 'label is', 'labels are')} doubted: classes overlap, so most are hard, not wrong"
+    )  # fmt: skip
+    message = (
+        f"{words}. For example {first.given[:40]!r}, where a small model that has not seen the row says "
+        f"{first.predicted[:40]!r} ({first.confidence:.0%}); it gives {accuracy:.0%} of all rows their label"
+    )
+    return suspects, [finding(
+        "label-suspects", "warning" if sure else "note", message, rows, field="output",
+        hint="read them in report.suspects, surest first, and correct what is wrong.",
+        details={"accuracy": round(accuracy, 4), "suspects": [msgspec.to_builtins(each) for each in suspects[:50]]},
+    )]  # fmt: skip
 
 
-def _duplicates(parts: Parts, near: float | None) -> tuple[dict[str, int], list[Finding]]:
-    # numpy is loaded only by the work that needs it.
-    from .dedup import dedup_parts, input_groups, label_conflicts
-
-    rows = [*parts.train, *parts.validation, *parts.test]
-    names = ["train"] * len(parts.train) + ["validation"] * len(parts.validation) + ["test"] * len(parts.test)
-    _, report = dedup_parts(parts, near=near)
-    findings: list[Finding] = []
-    counts = {"exact": 0, "near": 0}
-    for kind, kinds, code in (
-        ("exact", ("exact", "normalized"), "exact-duplicates"),
-        ("near", ("near",), "near-duplicates"),
-    ):
-        gone = [drop for drop in report.dropped if drop.kind in kinds]
-        counts[kind] = len(gone)
-        if gone:
-            shown = [
-                {"row": str(drop.example.where), "of": str(drop.because_of.where), "similarity": drop.similarity}
-                for drop in gone[:20]
-            ]
-            how, advice = (
-                ("equal after folding", "training sees them twice: .dedup()") if kind == "exact"
-                else (f"similarity {near} or more", f"read them, then .dedup(near={near})")
-            )  # fmt: skip
-            findings.append(_finding(
-                code, "warning" if kind == "exact" else "note",
-                f"{len(gone):,} rows repeat another ({how}, same output)", [drop.example for drop in gone],
-                hint=advice,
-                details={"pairs": shown},
-            ))  # fmt: skip
-    findings += label_conflicts(rows)
-    seen: set[int] = set()
-    for code, threshold, what in (("leak-exact", None, "is equal to"), ("leak-near", near, "is a near-duplicate of")):
-        if code == "leak-near" and near is None:
-            continue
-        leaks = []
-        for members in input_groups(rows, threshold).clusters():
-            held = [names[row] for row in members]
-            if len(set(held)) > 1:
-                # The later part is what must stay clean: its partners in earlier parts are the leak.
-                last = "test" if "test" in held else "validation"
-                leaks += [row for row in members if names[row] != last and row not in seen]
-        seen.update(leaks)
-        if leaks:
-            findings.append(_finding(
-                code, "stop" if code == "leak-exact" else "warning",
-                f"{len(leaks):,} rows of train or validation have an input that {what} one of a later part",
-                [rows[row] for row in sorted(leaks)],
-                hint="the score on that part would be too good: .split() keeps them together, .dedup() removes them.",
-            ))  # fmt: skip
-    return counts, findings
-
-
-def _amount(parts: Parts, limits: Limits) -> Iterable[Finding]:
-    n = len(parts.train)
-    if not n:
-        yield _finding("no-examples", "stop", "there is no training example")
-    elif n < FEW:
-        yield _finding(
-            "few-examples", "stop", f"{n} training examples cannot teach a task", parts.train.examples,
-            hint=f"bring at least {SMALL}; augment what is there.",
-        )  # fmt: skip
-    elif n < SMALL:
-        yield _finding(
-            "few-examples", "note", f"{n} training examples; Google recommends to start with {SMALL}",
-            parts.train.examples,
-        )  # fmt: skip
-    if n > limits.examples:
-        yield _finding(
-            "too-many-examples", "stop", f"{n:,} training examples; the model takes {limits.examples:,}",
-            hint="choose: .sample(n) or .dedup(near=0.8).",
-        )  # fmt: skip
-    held = len(parts.validation)
-    if held > limits.validation_examples or (held > VALIDATION_FREE and held > VALIDATION_SHARE * n):
-        yield _finding(
-            "validation-limit", "stop",
-            f"{held:,} validation rows; Gemini takes {limits.validation_examples:,}, and at most "
-            f"{VALIDATION_SHARE:.0%} of the training rows where there are over {VALIDATION_FREE:,}",
-            parts.validation.examples, hint="use a smaller validation=.",
-        )  # fmt: skip
-
-
-def _targets(rows: Sequence[Example], labels: bool) -> Iterable[Finding]:
-    empty = [example for example in rows if not example.output.strip() and not _has_other_target(example)]
-    if empty:
-        yield _finding(
-            "empty-target", "stop", f"{len(empty):,} rows have nothing to learn", empty, hint="remove or fill them.",
-            field="output",
-        )  # fmt: skip
-    matches = [example for example in rows if _PLACEHOLDER.fullmatch(white(example.output))]
-    # "unknown" with its share of a classification is a class; a handful among many rows is a hole in the data.
-    if labels:
-        counts: dict[str, int] = {}
-        for example in rows:
-            counts[example.output] = counts.get(example.output, 0) + 1
-        average = len(rows) / max(1, len(counts))
-        matches = [example for example in matches if counts[example.output] < average / 2]
-    if matches:
-        yield _finding(
-            "placeholder-target", "warning",
-            f"{len(matches):,} targets look like placeholders, for example {matches[0].output[:40]!r}", matches,
-            hint="fill in the answer or remove the row; a class of this name can stay.", field="output",
-        )  # fmt: skip
-
-
-def _has_other_target(example: Example) -> bool:
-    return bool(example.turns) and any(part.other is not None for part in example.turns[-1].parts)
-
-
-def _lengths(rows: Sequence[Example], tokens: Sequence[float], limits: Limits) -> Iterable[Finding]:
-    over = [example for example, count in zip(rows, tokens, strict=True) if count > limits.tokens_per_example]
-    if over:
-        yield _finding(
-            "too-long", "stop",
-            f"{len(over):,} examples have more than {limits.tokens_per_example:,} tokens (estimated; the largest has "
-            f"{max(tokens):,.0f})", over, hint="shorten or remove them: the service cuts or refuses them.",
-        )  # fmt: skip
-
-
-def _balance(parts: Parts) -> Iterable[Finding]:
-    counts = parts.train.labels
-    if len(counts) == 1 and len(parts.train) > 1:
-        yield _finding(
-            "single-label", "stop", f"every training row has the output {next(iter(counts))[:60]!r}",
-            hint="is output= the right column?",
-        )  # fmt: skip
-    rare = {label: count for label, count in counts.items() if count < RARE}
-    if rare:
-        shown = ", ".join(f"{label[:40]!r} {count}" for label, count in list(rare.items())[-5:])
-        yield _finding(
-            "rare-labels", "warning",
-            f"{len(rare):,} of {len(counts):,} outputs have fewer than {RARE} training rows: {shown}",
-            [example for example in parts.train if example.output in rare],
-            hint=f".augment(paraphrase(), only=rare_labels(below={RARE})), or bring more of them.", field="output",
-            details={"labels": dict(list(rare.items())[-_PLACES:])},
-        )  # fmt: skip
-
-
-def _spellings(rows: Sequence[Example]) -> Iterable[Finding]:
-    """Short outputs that differ in case, spaces, `_` or punctuation only.
-
-    The most frequent spelling is taken as meant; when none is, the rows of all of them are named.
-    """
-    spelled: dict[str, dict[str, int]] = {}
-    for example in rows:
-        if len(example.output) > SHORT_OUTPUT:
-            continue
-        counts = spelled.setdefault(key(example.output.replace("_", " ")), {})
-        counts[example.output] = counts.get(example.output, 0) + 1
-    odd: dict[str, list[str]] = {}
-    for counts in spelled.values():
-        most = max(counts.values())
-        common = [name for name, count in counts.items() if count == most]
-        for name in counts:
-            if len(counts) > 1 and common != [name]:
-                odd[name] = sorted((other for other in counts if other != name), key=lambda other: -counts[other])
-    wrong = [example for example in rows if example.output in odd]
-    if wrong:
-        first = wrong[0].output
-        yield _finding(
-            "label-spelling", "warning",
-            f"{len(wrong):,} targets are one of several spellings, for example {first!r} beside {odd[first][0]!r}",
-            wrong, hint="the model would learn both: write each label in one way.", field="output",
-            details={"spellings": dict(list(odd.items())[:_PLACES])},
-        )  # fmt: skip
-
-
-def _turns(rows: Sequence[Example]) -> Iterable[Finding]:
-    double = [
-        example for example in rows
-        if any(a.role == b.role for a, b in zip(example.turns, example.turns[1:], strict=False))
-    ]  # fmt: skip
-    if double:
-        yield _finding(
-            "consecutive-turns", "warning", f"{len(double):,} conversations have two turns of one speaker in a row",
-            double, hint="join them into one turn with several parts.", field="contents",
-        )  # fmt: skip
-
-
-def _script(char: str) -> str:
-    code = ord(char)
-    if code < 0x250:
-        return "latin"
-    if 0x3400 <= code <= 0x9FFF or 0x20000 <= code <= 0x3FFFF or 0xF900 <= code <= 0xFAFF:
-        return "han"
-    name = unicodedata.name(char, "other").split()[0].lower()
-    return {"hiragana": "kana", "katakana": "kana", "cjk": "han", "fullwidth": "latin"}.get(name, name)
-
-
-def script_shares(texts: Iterable[str]) -> dict[str, float]:
-    """Script -> share of all letters, largest first. Scripts, not languages: English and French are both `latin`."""
-    counts: dict[str, int] = {}
-    characters: dict[str, int] = {}
-    for text in texts:
-        for char in text:
-            characters[char] = characters.get(char, 0) + 1
-    for char, count in characters.items():
-        if char.isalpha():
-            script = _script(char)
-            counts[script] = counts.get(script, 0) + count
-    total = sum(counts.values())
-    return {script: count / total for script, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))}
-
-
-def _scripts(scripts: dict[str, float]) -> list[Finding]:
-    small = {script: share for script, share in scripts.items() if 0 < share < 0.05}
-    main = next(iter(scripts), "")
-    rare = [script for script in small if script != "latin"]
-    if not rare or not main:
-        return []
-    shown = ", ".join(f"{script} {small[script]:.2%}" for script in rare)
-    return [_finding("mixed-scripts", "note", f"a few letters are of other scripts than {main}: {shown}",
-                     hint="a wrong decoding or another language; look at those rows.")]  # fmt: skip
+def merged(report: DataReport, more: Sequence[Finding]) -> DataReport:
+    """The report with more findings, worst first; a code that it has already is not added again."""
+    known = {each.code for each in report.findings}
+    both = [*report.findings, *(each for each in more if each.code not in known)]
+    return msgspec.structs.replace(report, findings=tuple(sorted(both, key=lambda each: _SEVERITY[each.severity])))

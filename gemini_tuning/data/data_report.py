@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from .. import display
-from ..types import Finding, Json
+from ..types import Finding, Json, Location
 
 
 class Distribution(msgspec.Struct, frozen=True):
@@ -18,14 +20,50 @@ class Distribution(msgspec.Struct, frozen=True):
     total: float = 0.0
 
     @classmethod
-    def of(cls, values: list[float]) -> Distribution:
+    def of(cls, values: Iterable[float]) -> Distribution:
         """Of any numbers; the median of an even count is the mean of the middle two."""
-        if not values:
+        ordered = sorted(map(float, values))
+        if not ordered:
             return cls()
-        ordered = sorted(values)
         n = len(ordered)
         middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
         return cls(ordered[0], middle, ordered[max(0, -(-95 * n // 100) - 1)], ordered[-1], sum(ordered))
+
+
+class Cluster(msgspec.Struct, frozen=True):
+    """Rows that resemble each other: how many of those looked at, and the one nearest to their middle."""
+
+    rows: int
+    share: float
+    example: str
+
+
+class Diversity(msgspec.Struct, frozen=True, kw_only=True):
+    """How varied the training inputs are (lexically: words and character windows, no meaning).
+
+    Attributes:
+        looked_at: Rows that were grouped; 0 when there were too few.
+        clusters: Largest first.
+        effective: How many equally large clusters would be as varied (exponential of the entropy).
+        edge_share: Share of rows that are far from the middle of their cluster: edge cases.
+        thin: Clusters with fewer than a fifth of the average number of rows.
+    """
+
+    looked_at: int = 0
+    clusters: tuple[Cluster, ...] = ()
+    effective: float = 0.0
+    edge_share: float = 0.0
+    thin: tuple[Cluster, ...] = ()
+
+
+class Suspect(msgspec.Struct, frozen=True, kw_only=True):
+    """A label that looks wrong: the one given, the one that a small model predicts, and how sure it is (0 to 1)."""
+
+    where: Location
+    input: str
+    given: str
+    predicted: str
+    confidence: float
 
 
 class DataReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +77,14 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True):
         tokens: Estimated tokens an example, input and output (see `tokens`).
         input_characters, output_characters: Lengths.
         scripts: Script -> share of the letters of all inputs (`latin`, `han`, ...), largest first.
+        languages: Language -> share of a sample of the inputs, guessed; largest first.
         duplicates: Rows that could go: `exact` (after folding) and `near`, inside and across parts.
+        leaks: Rows of train or validation whose input is in a later part: `exact`, `near`.
+        conflicts: Inputs that have more than one output.
+        suspects: Labels that look wrong, surest first (the first 1,000).
+        personal: Kind of personal data -> rows that hold some.
+        diversity: What the training inputs cover.
+        broken: Rows that could not be read.
     """
 
     source: str = ""
@@ -50,7 +95,23 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True):
     input_characters: Distribution = Distribution()
     output_characters: Distribution = Distribution()
     scripts: dict[str, float] = {}
+    languages: dict[str, float] = {}
     duplicates: dict[str, int] = {}
+    leaks: dict[str, int] = {}
+    conflicts: int = 0
+    suspects: tuple[Suspect, ...] = ()
+    personal: dict[str, int] = {}
+    diversity: Diversity = Diversity()
+    broken: int = 0
+
+    def to_json(self) -> bytes:
+        """As JSON, for other programs; `ok` is in it."""
+        return msgspec.json.encode({"ok": self.ok, **msgspec.structs.asdict(self)})
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> DataReport:
+        """From `to_json`."""
+        return msgspec.json.decode(data, type=cls)
 
     @property
     def ok(self) -> bool:

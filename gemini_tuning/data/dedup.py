@@ -1,8 +1,10 @@
 """Duplicates: which texts are the same, and which examples are therefore one too many.
 
 Two examples are duplicates when what the user wrote is (instructions excluded) *and* their outputs agree. An output
-of up to 40 characters is compared exactly but for white space; a longer one must be as similar as the text. Images,
-files, tools and function calls must be equal. The same input with another output is a conflict: reported, kept.
+of up to 40 characters is a label and compared exactly but for white space; a longer one must be as similar as the
+text. A longer one that answers two different inputs (neither equal nor near-duplicates) is a label too, and must be
+equal after folding: classes may have long names that differ in a word. Images, files, tools and function calls must
+be equal. The same input with another output is a conflict: reported, kept.
 
 A changed number is never a near-duplicate ("a refund of 100", "a refund of 1000"): both texts must hold the same
 numbers in the same order (`fold.numbers`). This costs some true duplicates with garbled digits, on purpose.
@@ -15,19 +17,19 @@ smallest origin.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
 import numpy as np
 
 from ..errors import DataError, PlanError
-from ..types import Dataset, Example, Finding, Turn
+from ..types import Dataset, Example, Finding, Json, Severity, Turn
 from . import shingles
 from .drops import DedupReport, Drop, PartName
-from .fold import fold, key, numbers, white
-from .near import connected, find_edges
+from .fold import all_numbers, fold, key, white
+from .near import Edges, Sketches, connected, find_edges
 from .parts import SHORT_OUTPUT, Parts
 from .shingles import Floats, Ints
 
@@ -61,10 +63,9 @@ class Groups:
     def clusters(self) -> tuple[tuple[int, ...], ...]:
         """The rows of each group of two or more, largest group first, then by smallest row."""
         members: dict[int, list[int]] = {}
-        for row, group in enumerate(self.groups.tolist()):
-            members.setdefault(group, []).append(row)
-        many = [tuple(rows) for rows in members.values() if len(rows) > 1]
-        return tuple(sorted(many, key=lambda rows: (-len(rows), rows[0])))
+        for row in np.flatnonzero(np.bincount(self.groups)[self.groups] > 1).tolist():
+            members.setdefault(int(self.groups[row]), []).append(row)
+        return tuple(sorted(map(tuple, members.values()), key=lambda rows: (-len(rows), rows[0])))
 
     def to_records(self) -> list[dict[str, float]]:
         """One row a pair: `left`, `right`, `similarity`."""
@@ -81,8 +82,8 @@ class Groups:
         return f"Groups({len(self.groups):,} texts, {found}{largest}{cut})"
 
 
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+def _counted(n: int, one: str, many: str | None = None) -> str:
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
 def _texts(texts: Iterable[str], verb: str) -> list[str]:
@@ -133,42 +134,96 @@ def near_duplicates(texts: Iterable[str], *, threshold: float = 0.8) -> Groups:
     """
     rows = _texts(texts, "near_duplicates")
     check_threshold("near_duplicates", "threshold", threshold)
-    return _near([_Row(text, "", "") for text in rows], threshold)
+    known = _Texts(rows, threshold)
+    return _near(known, [_NOTHING] * len(rows), None, threshold)
 
 
-class _Row(NamedTuple):
-    """What decides whether an example equals another: its text, what must be equal, a long output."""
+class _Texts:
+    """Texts folded once, with their numbers and sketches, for all questions about them."""
 
-    text: str
-    must_equal: str
-    long_output: str
+    def __init__(self, texts: Sequence[str], threshold: float | None) -> None:
+        self.texts = texts
+        self.folded = [fold(text) for text in texts]
+        self.keys = [folded or key(text) for folded, text in zip(self.folded, texts, strict=True)]
+        first: dict[str, int] = {}
+        place = np.fromiter((first.setdefault(each, row) for row, each in enumerate(self.keys)), np.int64, len(texts))
+        self.repeated = np.flatnonzero(np.bincount(place)[place] > 1) if len(place) else place
+        """The rows whose text is there more than once; only these need a closer look for equal ones."""
+        self.numbers = all_numbers(texts) if threshold is not None else []
+        self.sketches = Sketches(self.folded, threshold) if threshold is not None else None
 
 
-def _near(rows: Sequence[_Row], threshold: float | None) -> Groups:
-    """Groups of rows that are equal after folding, and with a threshold also those that are similar."""
-    first: dict[tuple[str, str, str], int] = {}
-    spelled: dict[int, str] = {}
-    exact = np.zeros(len(rows), np.int64)
-    for at, row in enumerate(rows):
-        place = first.setdefault((key(row.text), row.must_equal, key(row.long_output) if row.long_output else ""), at)
-        exact[at] = place
-        # Of all spellings of a folded text the smallest gives the numbers, whatever the order of the rows.
-        spelled[place] = min(spelled.get(place, row.text), row.text)
+_MustEqual: TypeAlias = tuple[str, ...]
+_NOTHING: _MustEqual = ()
+
+
+def _near(texts: _Texts, must_equal: Sequence[_MustEqual], longs: _Texts | None, threshold: float | None) -> Groups:
+    """Groups of rows that are equal after folding, and with a threshold also those that are similar.
+
+    Args:
+        texts: A text a row; more texts than rows are left out.
+        must_equal: What else must be equal, a row.
+        longs: The long output of each row, `""` for none; None when no row has one.
+        threshold: None for equal ones only.
+    """
+    n = len(must_equal)
+    long_keys = longs.folded if longs else [""] * n
+    first: dict[tuple[object, ...], int] = {}
+    spelled: dict[int, int] = {}
+    exact = np.arange(n)
+    for row in texts.repeated[: np.searchsorted(texts.repeated, n)].tolist():
+        place = first.setdefault((texts.keys[row], long_keys[row], must_equal[row]), row)
+        if place != row:
+            exact[row] = place
+            # Of all spellings of a folded text the smallest gives the numbers, whatever the order of the rows.
+            spelled[place] = min(spelled.get(place, place), row, key=texts.texts.__getitem__)
     result = _grouped(exact)
     if threshold is None:
         return result
-    distinct = list(first.values())
-    edges = find_edges(
-        [fold(rows[at].text) for at in distinct],
-        [f"{numbers(spelled[at])}{numbers(rows[at].long_output)}{rows[at].must_equal}" for at in distinct],
-        threshold,
-        seconds=[fold(rows[at].long_output) for at in distinct],
-    )
-    place_of = np.array(distinct, np.int64)
-    left, right = place_of[edges.left], place_of[edges.right]
-    pairs = np.concatenate([result.pairs, np.stack([left, right], axis=1)])
-    groups = connected(len(rows), pairs[:, 0], pairs[:, 1])
-    return Groups(groups, pairs, np.concatenate([result.similarity, edges.similarity]), edges.complete)
+    distinct = [row for row in np.flatnonzero(exact == np.arange(n)).tolist() if texts.folded[row]]
+
+    def edges(rows: Sequence[int], labels: Container[str]) -> Edges:
+        """Outputs that are labels must be equal, the other long ones similar."""
+        names = [long_keys[row] if long_keys[row] in labels else "" for row in rows]
+        found = find_edges(
+            [texts.folded[row] for row in rows],
+            [
+                (texts.numbers[spelled.get(row, row)], longs.numbers[row] if longs else (), must_equal[row], name)
+                for row, name in zip(rows, names, strict=True)
+            ],
+            threshold,
+            seconds=["" if name else long_keys[row] for row, name in zip(rows, names, strict=True)],
+            sketches=texts.sketches,
+        )
+        places = np.array(rows, np.int64)
+        return found._replace(left=places[found.left], right=places[found.right])
+
+    found = edges(distinct, _labels(distinct, long_keys, n, edges) if longs else ())
+    pairs = np.concatenate([result.pairs, np.stack([found.left, found.right], axis=1)])
+    groups = connected(n, pairs[:, 0], pairs[:, 1])
+    return Groups(groups, pairs, np.concatenate([result.similarity, found.similarity]), found.complete)
+
+
+def _labels(
+    distinct: Sequence[int], outputs: Sequence[str], n: int, edges: Callable[[Sequence[int], Container[str]], Edges]
+) -> set[str]:
+    """The long outputs that answer two inputs which are no near-duplicates of each other.
+
+    Near-duplicates are counted once, so that what is a label does not change when they are dropped.
+    """
+    counts: dict[str, int] = {}
+    for row in distinct:
+        counts[outputs[row]] = counts.get(outputs[row], 0) + 1
+    often = {output for output, count in counts.items() if output and count > 1}
+    rows = [row for row in distinct if outputs[row] in often]
+    if not rows:
+        return set()
+    found = edges(rows, often)
+    group = connected(n, found.left, found.right)
+    answered: dict[str, set[int]] = {}
+    for row in rows:
+        answered.setdefault(outputs[row], set()).add(int(group[row]))
+    return {output for output, groups in answered.items() if len(groups) > 1}
 
 
 # --- examples ------------------------------------------------------------------------------------------------------
@@ -186,33 +241,87 @@ def context(example: Example) -> str:
     return hashlib.sha256(msgspec.json.encode((others, example.tools))).hexdigest()
 
 
-def _row(example: Example) -> _Row:
-    output = example.output
-    long = output if len(output) > SHORT_OUTPUT and fold(output) else ""
-    target = _others(example.turns[-1:]) if example.turns and example.turns[-1].role == "model" else []
-    rest = ("" if long else white(output), target, example.completions, example.references)
-    return _Row(example.text, context(example) + msgspec.json.encode(rest).decode(), long)
+def _text_only(example: Example) -> bool:
+    """Whether there is nothing to compare but texts, as in most rows."""
+    if example.tools is not None or example.completions or example.references is not None:
+        return False
+    return all(part.other is None for turn in example.turns for part in turn.parts)
+
+
+class _Rows:
+    """Examples laid out for comparison: what is worked out here is worked out once for all questions."""
+
+    def __init__(self, examples: Sequence[Example], near: float | None) -> None:
+        self.examples = examples
+        self.near = near
+        self.texts = _Texts([example.text for example in examples], near)
+        self.contexts: list[str] = []
+        self._must_equal: list[_MustEqual] = []
+        longs: list[str] = []
+        for example in examples:
+            output = example.output
+            long = output if len(output) > SHORT_OUTPUT and fold(output) else ""
+            longs.append(long)
+            short = "" if long else white(output)
+            if _text_only(example):
+                self.contexts.append("")
+                self._must_equal.append((short,))
+                continue
+            self.contexts.append(context(example))
+            target = _others(example.turns[-1:]) if example.turns and example.turns[-1].role == "model" else []
+            rest = msgspec.json.encode((target, example.completions, example.references)).decode()
+            self._must_equal.append((short, self.contexts[-1], rest))
+        self.longs = _Texts(longs, near) if any(longs) else None
+
+    def duplicates(self, n: int, *, near: bool = True) -> Groups:
+        """Same input and same output, among the first `n` rows."""
+        return _near(self.texts, self._must_equal[:n], self.longs, self.near if near else None)
+
+    def inputs(self, *, near: bool = True) -> Groups:
+        """Same input, whatever the output."""
+        return _near(self.texts, [(each,) for each in self.contexts], None, self.near if near else None)
+
+    def conflicts(self, n: int) -> list[list[int]]:
+        """Rows with the same input after folding, the same instructions and context, and different outputs."""
+        groups: dict[tuple[str, str, str | None], list[int]] = {}
+        for row in self.texts.repeated[: np.searchsorted(self.texts.repeated, n)].tolist():
+            about = (self.texts.keys[row], self.contexts[row], self.examples[row].system)
+            groups.setdefault(about, []).append(row)
+        return [rows for rows in groups.values() if len(rows) > 1 and len(set(map(self._answer, rows))) > 1]
+
+    def _answer(self, row: int) -> str:
+        output = self.examples[row].output
+        return white(output) if len(output) <= SHORT_OUTPUT else key(white(output))
+
+    def same(self, one: int, other: int) -> bool:
+        """Whether text and long output are equal after folding."""
+        return self.texts.keys[one] == self.texts.keys[other] and (
+            self.longs is None or self.longs.folded[one] == self.longs.folded[other]
+        )
+
+    def similarity(self, left: Sequence[int], right: Sequence[int]) -> Floats:
+        """Of the texts, or of the long outputs where that is lower."""
+        a, b = np.array(left, np.int64), np.array(right, np.int64)
+        similarity = shingles.jaccard(self.texts.folded, a, b)
+        if self.longs is not None:
+            long = np.array([bool(self.longs.folded[row]) for row in left], bool)
+            similarity[long] = np.minimum(similarity[long], shingles.jaccard(self.longs.folded, a[long], b[long]))
+        return similarity
 
 
 def input_groups(examples: Sequence[Example], near: float | None) -> Groups:
     """Examples that ask the same (or, with `near`, nearly the same), whatever their outputs: what may not be parted."""
-    return _near([_Row(example.text, context(example), "") for example in examples], near)
+    texts = _Texts([example.text for example in examples], near)
+    return _near(texts, [("" if _text_only(each) else context(each),) for each in examples], None, near)
 
 
 def label_conflicts(examples: Sequence[Example]) -> tuple[Finding, ...]:
     """Same input after folding, same instructions and context, different outputs: one finding, or none."""
-    groups: dict[tuple[str, str, str | None], list[Example]] = {}
-    for example in examples:
-        groups.setdefault((key(example.text), context(example), example.system), []).append(example)
-    found = []
-    for members in groups.values():
-        outputs: dict[str, int] = {}
-        for example in members:
-            short = white(example.output)
-            name = short if len(example.output) <= SHORT_OUTPUT else key(short)
-            outputs[name] = outputs.get(name, 0) + 1
-        if len(outputs) > 1:
-            found.append(members)
+    return _conflict_finding(examples, _Rows(examples, None).conflicts(len(examples)))
+
+
+def _conflict_finding(examples: Sequence[Example], conflicts: Iterable[Sequence[int]]) -> tuple[Finding, ...]:
+    found = [[examples[row] for row in rows] for rows in conflicts]
     if not found:
         return ()
     found.sort(key=lambda members: min((example.origin, example.input) for example in members))
@@ -248,23 +357,6 @@ def _preference(example: Example) -> tuple[object, ...]:
         msgspec.json.encode(example.meta, order="sorted"),
         example.origin,
     )
-
-
-def _drop(example: Example, kept: Sequence[Example]) -> tuple[int, float, Literal["exact", "normalized", "near"]]:
-    """The kept example that is most similar, how similar, and in which sense; `kept` is in order of preference."""
-    rows = [_row(example), *map(_row, kept)]
-    zero, rest = np.zeros(len(kept), np.int64), np.arange(1, len(rows))
-    similarity = shingles.jaccard([fold(row.text) for row in rows], zero, rest)
-    if rows[0].long_output:
-        similarity = np.minimum(similarity, shingles.jaccard([fold(row.long_output) for row in rows], zero, rest))
-    for at, other in enumerate(kept):
-        if other.text == example.text and other.output == example.output:
-            return at, 1.0, "exact"
-    for at, row in enumerate(rows[1:]):
-        if key(row.text) == key(rows[0].text) and key(row.long_output) == key(rows[0].long_output):
-            return at, 1.0, "normalized"
-    best = int(np.argmax(similarity))
-    return best, float(similarity[best]), "near"
 
 
 def dedup(dataset: Dataset, *, exact: bool = True, near: float | None = None) -> tuple[Dataset, DedupReport]:
@@ -312,31 +404,183 @@ def _dedup(
 ) -> tuple[list[tuple[PartName, Example]], tuple[Drop, ...], tuple[Finding, ...], bool]:
     if near is not None:
         check_threshold("dedup", "near", near)
-    findings = label_conflicts([example for _, example in tagged])
+    examples = [example for _, example in tagged]
     if not exact and near is None:
-        return tagged, (), findings, True
-    rows = [_row(example) for _, example in tagged]
-    groups = _near(rows, near)
-    same = _near(rows, None).groups
-    gone: dict[int, Drop] = {}
+        return tagged, (), label_conflicts(examples), True
+    rows = _Rows(examples, near)
+    findings = _conflict_finding(examples, rows.conflicts(len(examples)))
+    gone, groups = _drops([part for part, _ in tagged], rows)
+    dropped = {row for row, _ in gone}
+    kept = [each for row, each in enumerate(tagged) if row not in dropped]
+    return kept, tuple(drop for _, drop in gone), findings, groups.complete
+
+
+def _drops(part_of: Sequence[PartName], rows: _Rows) -> tuple[list[tuple[int, Drop]], Groups]:
+    """Each row that goes, in order, with the kept one that is most similar."""
+    examples = rows.examples
+    groups = rows.duplicates(len(part_of))
+    same = rows.duplicates(len(part_of), near=False).groups if "test" in part_of else groups.groups
+    # A row with what stays of its group, in order of preference.
+    going: list[tuple[int, list[int]]] = []
     for members in groups.clusters():
-        ordered = sorted(members, key=lambda row: (_RANK[tagged[row][0]], _preference(tagged[row][1])))
+        ordered = sorted(members, key=lambda row: (_RANK[part_of[row]], _preference(examples[row])))
         stays = [ordered[0]]
-        if tagged[ordered[0]][0] == "test":
+        if part_of[ordered[0]] == "test":
             seen = {int(same[ordered[0]])}
             for row in ordered[1:]:
-                if tagged[row][0] == "test" and int(same[row]) not in seen:
+                if part_of[row] == "test" and int(same[row]) not in seen:
                     seen.add(int(same[row]))
                     stays.append(row)
-        standing = [tagged[row][1] for row in stays]
-        for row in ordered:
-            if row in stays:
-                continue
-            part, example = tagged[row]
-            at, similarity, kind = _drop(example, standing)
-            gone[row] = Drop(
-                example=example, because_of=standing[at], similarity=similarity, kind=kind,
-                part=part, because_of_part=tagged[stays[at]][0],
-            )  # fmt: skip
-    kept = [each for row, each in enumerate(tagged) if row not in gone]
-    return kept, tuple(gone[row] for row in sorted(gone)), findings, groups.complete
+        going += [(row, stays) for row in ordered if row not in stays]
+    going.sort()
+    found = [_equal(rows, row, stays) for row, stays in going]
+    # All similarities in one go: alone each would cost more than the comparison itself.
+    near = [pair for pair, equal in zip(going, found, strict=True) if equal is None]
+    similarity = iter(
+        rows.similarity(
+            [row for row, stays in near for _ in stays], [other for _, stays in near for other in stays]
+        ).tolist()
+    )
+    gone = []
+    for (row, stays), equal in zip(going, found, strict=True):
+        values = [next(similarity) for _ in stays] if equal is None else []
+        stay, kind = equal or (stays[values.index(max(values))], "near")
+        gone.append((row, Drop(
+            example=examples[row], because_of=examples[stay], similarity=max(values, default=1.0), kind=kind,
+            part=part_of[row], because_of_part=part_of[stay],
+        )))  # fmt: skip
+    return gone, groups
+
+
+def _equal(rows: _Rows, row: int, stays: Sequence[int]) -> tuple[int, Literal["exact", "normalized", "near"]] | None:
+    """The first that is the same in characters, or else after folding; None when there is only a similar one."""
+    own = rows.examples[row]
+    for stay in stays:
+        if rows.examples[stay].text == own.text and rows.examples[stay].output == own.output:
+            return stay, "exact"
+    return next(((stay, "normalized") for stay in stays if rows.same(row, stay)), None)
+
+
+# --- all questions at once -----------------------------------------------------------------------------------------
+
+
+class Survey(NamedTuple):
+    """Duplicates, conflicts and leaks of a data set, found in one pass; nothing is dropped.
+
+    Attributes:
+        findings: `exact-duplicates`, `near-duplicates`, `label-conflict`, `leak-exact`, `leak-near`: those there are.
+        dropped: What `dedup_parts(near=)` would drop, and why.
+        duplicates: Rows that could go: `exact` (after folding) and `near`.
+        leaks: Rows whose input is in a later part or in `leak_from`: `exact` and `near`.
+        conflicts: Inputs that have more than one output.
+        groups: Sizes of the groups of duplicates, largest first.
+        complete: False when a bucket was too large to compare all of its pairs (`near.BUCKET`).
+    """
+
+    findings: tuple[Finding, ...]
+    dropped: tuple[Drop, ...]
+    duplicates: dict[str, int]
+    leaks: dict[str, int]
+    conflicts: int
+    groups: tuple[int, ...]
+    complete: bool
+
+
+def survey(parts: Parts, near: float | None, *, leak_from: Dataset | None = None) -> Survey:
+    """Looks for duplicates, conflicts and leaks at once: each text is folded and sketched one time.
+
+    Args:
+        parts: Data that is not split is all in `train`: then there are no leaks between parts.
+        near: Similarity from which two inputs are near-duplicates; None looks for exact ones only.
+        leak_from: Examples that none of the parts may hold (a test set kept elsewhere).
+    """
+    if near is not None:
+        check_threshold("survey", "near", near)
+    names: tuple[PartName, ...] = ("train", "validation", "test")
+    part_of: list[PartName] = [name for name in names for _ in getattr(parts, name)]
+    own = [*parts.train, *parts.validation, *parts.test]
+    rows = _Rows([*own, *(leak_from or ())], near)
+    conflicts = rows.conflicts(len(own))
+    gone, groups = _drops(part_of, rows)
+    findings = [*_duplicate_findings([drop for _, drop in gone], near), *_conflict_finding(own, conflicts)]
+    level = [_LEVEL[name] for name in part_of] + [len(_LEVEL)] * len(leak_from or ())
+    leaks = _leaks(rows, level) if len(set(level)) > 1 else {"exact": [], "near": []}
+    findings += _leak_findings(rows.examples, leaks)
+    exact = sum(drop.kind != "near" for _, drop in gone)
+    return Survey(
+        findings=tuple(findings),
+        dropped=tuple(drop for _, drop in gone),
+        duplicates={"exact": exact, "near": len(gone) - exact},
+        leaks={kind: len(found) for kind, found in leaks.items()},
+        conflicts=len(conflicts),
+        groups=tuple(map(len, groups.clusters())),
+        complete=groups.complete,
+    )
+
+
+def leaks(parts: Parts, other: Dataset, near: float | None) -> tuple[Finding, ...]:
+    """The rows of any part whose input is in other data, exactly or nearly: findings `leak-exact` and `leak-near`."""
+    own = [*parts.train, *parts.validation, *parts.test]
+    rows = _Rows([*own, *other], near)
+    return tuple(_leak_findings(rows.examples, _leaks(rows, [0] * len(own) + [1] * len(other))))
+
+
+_LEVEL: dict[PartName, int] = {"train": 0, "validation": 1, "test": 2}
+
+
+def _leaks(rows: _Rows, level: Sequence[int]) -> dict[str, list[tuple[int, int]]]:
+    """Each row whose input is also in what must stay clean (the highest level of its group), with the first there."""
+    result: dict[str, list[tuple[int, int]]] = {"exact": [], "near": []}
+    seen: set[int] = set()
+    for kind in ("exact", "near") if rows.near is not None else ("exact",):
+        for members in rows.inputs(near=kind == "near").clusters():
+            last = max(level[row] for row in members)
+            of = next(row for row in members if level[row] == last)
+            result[kind] += [(row, of) for row in members if level[row] != last and row not in seen]
+        seen.update(row for row, _ in result[kind])
+        result[kind].sort()
+    return result
+
+
+def _leak_findings(examples: Sequence[Example], leaks: dict[str, list[tuple[int, int]]]) -> Iterator[Finding]:
+    kinds: tuple[tuple[str, Severity, str], ...] = (
+        ("exact", "stop", "is equal to"), ("near", "warning", "is a near-duplicate of"),
+    )  # fmt: skip
+    for kind, severity, what in kinds:
+        if found := leaks[kind]:
+            shown: list[Json] = [
+                {"row": str(examples[row].where), "of": str(examples[of].where)}
+                for row, of in found[:_EXAMPLES_IN_DETAILS]
+            ]
+            yield Finding(
+                code=f"leak-{kind}",
+                severity=severity,
+                message=f"{_counted(len(found), 'row has', 'rows have')} an input that {what} one that must not be "
+                "trained on",
+                hint="the score on that part would be too good: .split() keeps them together, .dedup() removes them.",
+                where=tuple(examples[row].where for row, _ in found[:_PLACES]),
+                count=len(found),
+                details={"pairs": shown},
+            )
+
+
+def _duplicate_findings(drops: Sequence[Drop], near: float | None) -> Iterator[Finding]:
+    kinds: tuple[tuple[str, Severity, str, str], ...] = (
+        ("exact", "warning", "equal after folding", "training sees them twice: .dedup()"),
+        ("near", "note", f"similarity {near} or more", f"read them, then .dedup(near={near})"),
+    )
+    for kind, severity, how, advice in kinds:
+        if gone := [drop for drop in drops if (drop.kind == "near") == (kind == "near")]:
+            shown: list[Json] = [
+                {"row": str(drop.example.where), "of": str(drop.because_of.where), "similarity": drop.similarity}
+                for drop in gone[:_EXAMPLES_IN_DETAILS]
+            ]
+            yield Finding(
+                code=f"{kind}-duplicates",
+                severity=severity,
+                message=f"{_counted(len(gone), 'row repeats', 'rows repeat')} another ({how}, same output)",
+                hint=advice,
+                where=tuple(drop.example.where for drop in gone[:_PLACES]),
+                count=len(gone),
+                details={"pairs": shown},
+            )

@@ -6,192 +6,173 @@ ways, the file is refused with what was seen. Nothing is repaired and nothing is
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from ..errors import DataError, PlanError
-from ..types import Dataset, Example, Json, Location
-from .files import FORMATS, Format, Source
-from .rows import (
-    Columns,
-    Shape,
-    check_unicode,
-    plain_json,
-    refuse,
-    shape_of,
-    to_example,
-)
+from ..types import Dataset, Example, Location, text_turn
+from .files import FORMATS, Format, forced_shape, recognise
+from .gathering import Gathering, text_of_value
+from .json_array import read_array
+from .jsonl import read_jsonl
+from .lines import physical_lines
+from .memory import rows_of
+from .opening import Source
+from .rows import Columns
+from .tables import read_parquet, read_separated
 
-__all__ = ["from_records", "read", "read_with"]
+if TYPE_CHECKING:
+    from ..backend import Backend
+
+__all__ = ["BadRows", "Format", "from_records", "read"]
+
+BadRows = Literal["raise", "keep"]
 
 
 def read(
-    path: str | os.PathLike[str], *, format: Format | None = None, input: str = "input", output: str = "output"
+    path: str | os.PathLike[str],
+    *,
+    format: Format | None = None,
+    input: str = "input",
+    output: str = "output",
+    bad_rows: BadRows = "raise",
+    backend: Backend | str | None = None,
 ) -> Dataset:
     """A file as examples.
 
-    Reads JSONL, a JSON array of objects and CSV with the two named columns, and Gemini's own supervised lines, UTF-8
-    with or without a byte order mark, each also as `.gz`.
+    Reads JSONL, a JSON array of objects, CSV and TSV with a header, and Parquet; UTF-8 with or without a byte order
+    mark; all but Parquet also as `.gz`; from a local path or `gs://bucket/object`. The rows are two named columns,
+    Gemini's own lines, or one of the other known shapes; all rows of a file have the shape of the first.
 
     Args:
-        path: A local file.
-        format: None finds out from the name and the content. `"gemini"` is Gemini's shape, one object a line or a JSON
-            array; `"jsonl"`, `"json"` and `"csv"` are the two named columns, whatever other columns there are.
+        path: The file.
+        format: None finds out from the name and the content. A container (`"jsonl"`, `"json"`, `"csv"`, `"tsv"`,
+            `"parquet"`) means the two named columns, whatever other columns there are. The name of a shape (`"gemini"`,
+            `"openai"`, ...) leaves the container to be found out. `"text"` is one text a line without answers: what
+            users asked.
         input: The column with what the model is asked.
         output: The column with the answer to learn. Numbers and booleans become their JSON text (`1`, `true`).
+        bad_rows: `"raise"` stops at the first row that cannot be used. `"keep"` puts it into `dataset.broken` and goes
+            on; so it does when the file as a whole is at fault and its rows can be read for certain all the same
+            (UTF-16 with a byte order mark, a JSON array in a `.jsonl` file, objects over several lines).
+        backend: Whose credentials read a `gs://` address; None is the application default credentials.
+
+    Returns:
+        The examples. `notes` tells what was passed over: a byte order mark, blank lines, keys that stand twice, rows
+        of an older shape.
 
     Raises:
         DataError: with `.file`, `.line`, `.field` and a stable `.code`: what was expected and what was found. Empty or
             missing values are refused, not skipped; blank lines are skipped. Bytes that are not UTF-8 are refused,
-            never replaced.
+            never replaced. What cannot be known (an unknown format, columns that the header lacks, no such file) is
+            raised with `"keep"` too. A row has at most 64 MB.
+        ConfigError: Parquet without a library that reads it; `gs://` without credentials.
+        BackendError: Cloud Storage could not be reached.
     """
-    return read_with(path, _raise, format=format, input=input, output=output)
-
-
-def _raise(error: DataError) -> NoReturn:
-    raise error
-
-
-def read_with(
-    path: str | os.PathLike[str],
-    refused: Callable[[DataError], object],
-    *,
-    format: Format | None,
-    input: str,
-    output: str,
-) -> Dataset:
-    """`read`, but a row that cannot be used goes to `refused`; when that returns, reading goes on with the next.
-
-    What concerns the whole file (its encoding, its format, a missing header column) still raises.
-    """
-    name = os.fspath(path)
     if format is not None and format not in FORMATS:
         raise PlanError.bad_value("read", "format", format, f"one of {', '.join(map(repr, FORMATS))}, or None")
-    source = Source(name, refused)
-    kind = source.kind(format)
+    _check_choice("read", bad_rows)
     columns = Columns(input, output)
-    forced: Shape | None = None if format is None else "gemini" if format == "gemini" else "flat"
-    rows = source.csv_rows(columns) if kind == "csv" else source.array() if kind == "json" else source.lines()
-    dataset = Dataset(_examples(rows, columns, forced, refused), source=name)
-    if not len(dataset) and not source.rows:
-        raise DataError.at("the file has no rows", file=name, code="data-empty-file", hint="is it the right file?")
-    return dataset
+    with Source(path, backend) as source:
+        found = recognise(source, format)
+        if found.fault is not None and bad_rows == "raise":
+            raise found.fault
+        own_lines = found.container in ("jsonl", "csv", "tsv", "text") or found.fault is not None
+        gathering = Gathering(
+            source.name, columns, forced_shape(format), keep=bad_rows == "keep", fault=found.fault,
+            unit="line" if own_lines else "record",
+        )  # fmt: skip
+        if source.bom and source.encoding == "utf-8":
+            gathering.note("bom", 1)
+        if found.container == "json":
+            read_array(source.blocks(), gathering, lines=found.fault is not None)
+        elif found.container == "jsonl":
+            read_jsonl(source.blocks(), gathering, spread=source.suffix == ".json")
+        elif found.container == "parquet":
+            read_parquet(source, gathering)
+        elif found.container == "text":
+            _read_texts(source, gathering)
+        else:
+            read_separated(source, gathering, tabs=found.container == "tsv")
+    if not gathering.examples and not gathering.broken:
+        raise DataError.at(
+            "the file has no rows", file=source.name, code="data-empty-file", hint="is it the right file?"
+        )
+    return gathering.dataset(source.name)
 
 
-def _examples(
-    rows: Iterable[tuple[Location, Json]],
-    columns: Columns,
-    forced: Shape | None,
-    refused: Callable[[DataError], object] = _raise,
-) -> Iterator[Example]:
-    first: tuple[Shape, Location] | None = None
-    for where, row in rows:
-        try:
-            shape = _shape(row, columns, forced, first, where)
-            first = first or (shape, where)
-            yield to_example(row, shape, columns, where)
-        except DataError as error:
-            refused(error)
+def _check_choice(verb: str, bad_rows: object) -> None:
+    if bad_rows not in ("raise", "keep"):
+        raise PlanError.bad_value(verb, "bad_rows", bad_rows, "'raise' or 'keep'")
 
 
-def _shape(
-    row: Json, columns: Columns, forced: Shape | None, first: tuple[Shape, Location] | None, where: Location
-) -> Shape:
-    """The row's shape: the one asked for, else its own, which must be that of the first row."""
-    if not isinstance(row, Mapping):
-        found = json.dumps(plain_json(row), ensure_ascii=False)[:80]
-        refuse(where, None, f"expected an object, found {found}", "data-shape")
-    if forced is None:
-        own = shape_of(row, columns, where)
-        if first is not None and own != first[0]:
-            names = {"flat": "flat columns", "gemini": "Gemini's contents"}
-            found = f"{names[own]} ({', '.join(map(repr, row))})"
-            what = f"this row has {found}, while line {first[1].line} has {names[first[0]]}"
-            refuse(where, None, what, "data-mixed", "one file holds one format: divide it.")
-        return own
-    if forced == "gemini" and "contents" not in row:
-        shape_of(row, columns, where)  # a format that is known by name says so
-        found = ", ".join(map(repr, row)) or "nothing"
-        refuse(where, "contents", f"no 'contents'; the row has {found}", "data-column")
-    if forced == "flat" and "contents" in row and columns.input not in row:
-        what = f"no column {columns.input!r}, but 'contents': this is Gemini's own format"
-        refuse(where, columns.input, what, "data-column", "say format='gemini', or leave format= out.")
-    return forced
+def _read_texts(source: Source, gathering: Gathering) -> None:
+    """One text a line, each a prompt without an answer."""
+
+    def too_long(number: int, start: bytes) -> None:
+        source.refuse("the line is too long for a text", line=number, code="data-too-large")
+
+    blocks = physical_lines(
+        source.blocks(), blank=lambda at, n: gathering.note("blank-lines", at, n), too_long=too_long
+    )
+    for first, lines, _ in blocks:
+        for number, line in enumerate(lines, first):
+            try:
+                text = line.decode("utf-8").strip()
+            except UnicodeDecodeError as error:
+                gathering.not_utf8(line, number, error)
+                continue
+            if text:
+                where = Location(source.name, number)
+                gathering.example(Example(turns=(text_turn("user", text),), where=where), number, text.__str__)
+            else:
+                gathering.note("blank-lines", number)
 
 
 # --- records -------------------------------------------------------------------------------------------------------
 
 
-def from_records(records: object, *, input: str = "input", output: str = "output", source: str = "records") -> Dataset:
+def from_records(
+    records: object,
+    *,
+    input: str = "input",
+    output: str = "output",
+    source: str = "records",
+    bad_rows: BadRows = "raise",
+) -> Dataset:
     """Records in memory as examples.
 
-    Takes mappings with the two named columns, mappings in Gemini's own shape, `Example`s, a `Dataset` (given back as
-    it is), a pandas or polars DataFrame, a pyarrow Table, a Hugging Face dataset, and any iterable of these rows. A
-    generator is consumed once. `where` is the 1-based record.
+    Takes mappings with the two named columns, mappings of the other known shapes, `Example`s, a `Dataset` (given back
+    as it is), a pandas or polars DataFrame, a pyarrow Table, a Hugging Face dataset, and any iterable of these rows. A
+    generator is consumed once. `where` is the 1-based record. No records give an empty data set.
+
+    Args:
+        records: The rows.
+        input: As for `read`.
+        output: As for `read`.
+        source: What the data set is called in messages and manifests.
+        bad_rows: As for `read`.
 
     Raises:
         DataError: as `read` does.
         PlanError: for something that is not records: a text or a path (use `read`), a dictionary of columns.
     """
+    _check_choice("from_records", bad_rows)
     if isinstance(records, Dataset):
         return records
-    columns = Columns(input, output)
-    examples: list[Example] = []
-    rows: list[tuple[Location, Json]] = []
-    for number, row in enumerate(_iterate(records), 1):
+    gathering = Gathering(None, Columns(input, output), None, keep=bad_rows == "keep", unit="record")
+    kinds: set[bool] = set()
+    for number, row in enumerate(rows_of(records), 1):
+        kinds.add(isinstance(row, Example))
+        if len(kinds) > 1:
+            _mixed(number)
         if isinstance(row, Example):
-            if rows:
-                _mixed(number)
-            examples.append(_checked(row))
+            gathering.example(row, number, row.__repr__)
         else:
-            if examples:
-                _mixed(number)
-            rows.append((Location(line=number), row))
-    return Dataset(examples or _examples(rows, columns, None), source=source)
+            gathering.row(row, number, lambda row=row: text_of_value(row))  # type: ignore[misc]
+    return gathering.dataset(source)
 
 
 def _mixed(number: int) -> NoReturn:
-    raise DataError.at("Examples and other rows are mixed", line=number, code="data-mixed")
-
-
-def _checked(example: Example) -> Example:
-    """An example that was made in memory, with text that can be uploaded."""
-    for turn in example.turns:
-        check_unicode(turn.text, "turns", example.where)
-    return example
-
-
-def _iterate(records: object) -> Iterable[object]:
-    """The rows of whatever holds rows; by what it can do, so that no data frame library is imported."""
-    hint = ""
-    if isinstance(records, str | bytes | os.PathLike):
-        hint = "for a file use read(path), or TuningProject.from_file(path)."
-    elif isinstance(records, Mapping):
-        inner = next(iter(records.values()), None)
-        if hasattr(inner, "column_names") or hasattr(inner, "to_dict"):
-            hint = f"choose one of them: records[{next(iter(records))!r}]."
-        else:
-            hint = "one row is [row]; a dictionary of columns is pandas.DataFrame(columns)."
-    elif isinstance(records, AsyncIterable):
-        hint = "collect it first: [row async for row in records]."
-    elif hasattr(records, "collect") and not isinstance(records, Iterable):
-        hint = "a lazy frame must be collected first: records.collect()."
-    elif not (isinstance(records, Iterable) or hasattr(records, "to_pylist") or hasattr(records, "to_dicts")):
-        hint = "pass a list of dictionaries, a DataFrame or a data set."
-    if hint:
-        shown = records if isinstance(records, str | bytes) else type(records).__name__
-        raise PlanError.bad_value("from_records", "records", shown, "records", hint=hint)
-    for method in ("to_pylist", "to_dicts"):  # pyarrow, polars
-        convert = getattr(records, method, None)
-        if callable(convert):
-            return cast(Iterable[object], convert())
-    to_dict = getattr(records, "to_dict", None)
-    if callable(to_dict) and hasattr(records, "iloc"):  # pandas
-        if not hasattr(records, "columns"):
-            raise PlanError.bad_value(
-                "from_records", "records", type(records).__name__, "rows with named columns", hint="use .to_frame()."
-            )
-        return cast(Iterable[object], to_dict("records"))
-    return cast(Iterable[object], records)
+    what = f"record {number}: Examples and other rows are mixed"
+    raise DataError(what, line=number, code="data-mixed")

@@ -1,355 +1,187 @@
-"""One record to one example and back: flat rows with two named columns, and Gemini's own tuning lines.
+"""One record to one example: which of the known shapes it has, and the reader of that shape.
 
-Sources: Google's pages on supervised tuning data and function calling, read 2026-11 (`systemInstruction`, `contents`,
-`tools`; camelCase and snake_case both occur; a function response has no role).
+A shape is recognised by the names of the columns. A row that fits two is refused with the evidence for each; it is read
+when the caller says which it is.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Literal, NoReturn
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Literal, NoReturn, get_args
 
-import msgspec
+from ..types import Example, Json, Location
+from .chat_rows import CHATML_START, LISTS, from_chat, from_chatml_text
+from .flat_rows import Columns, from_flat
+from .gemini_rows import from_gemini, to_gemini
+from .pair_rows import from_ai_studio, from_alpaca, from_completion, from_query
+from .preference_rows import from_openai_preference, from_preference
+from .row_values import as_list, canonical, check_unicode, has, is_missing, plain_json, refuse
 
-from ..errors import DataError
-from ..types import Example, Json, Location, Part, Turn
+__all__ = [
+    "SHAPES",
+    "SHAPE_NAMES",
+    "Columns",
+    "Shape",
+    "canonical",
+    "check_unicode",
+    "plain_json",
+    "refuse",
+    "shape_of",
+    "to_example",
+    "to_gemini",
+]
 
-__all__ = ["Columns", "Shape", "check_unicode", "plain_json", "refuse", "shape_of", "to_example", "to_gemini"]
+Shape = Literal[
+    "flat", "gemini", "ai-studio", "openai", "openai-completion", "sharegpt", "alpaca", "chatml", "preference"
+]
+SHAPES: tuple[Shape, ...] = get_args(Shape)
 
-Shape = Literal["flat", "gemini"]
-
-_SYSTEM = ("systemInstruction", "system_instruction")
-_CAMEL = {
-    "inline_data": "inlineData",
-    "file_data": "fileData",
-    "function_call": "functionCall",
-    "function_response": "functionResponse",
-    "video_metadata": "videoMetadata",
-    "media_resolution": "mediaResolution",
-    "executable_code": "executableCode",
-    "code_execution_result": "codeExecutionResult",
-    "thought_signature": "thoughtSignature",
-    "mime_type": "mimeType",
-    "file_uri": "fileUri",
-    "display_name": "displayName",
-    "start_offset": "startOffset",
-    "end_offset": "endOffset",
-    "function_declarations": "functionDeclarations",
+SHAPE_NAMES: dict[Shape, str] = {
+    "flat": "two named columns",
+    "gemini": "Gemini",
+    "ai-studio": "Google's older shapes",
+    "openai": "OpenAI chat",
+    "openai-completion": "prompt and completion",
+    "sharegpt": "ShareGPT",
+    "alpaca": "Alpaca",
+    "chatml": "ChatML, query and response",
+    "preference": "preference pairs",
 }
-_PART_KINDS = frozenset(
-    {"text", "inlineData", "fileData", "functionCall", "functionResponse", "executableCode", "codeExecutionResult"}
-)
-_MISSING = frozenset({"NAType", "NaTType"})
+"""What each shape is called in messages."""
+
+_USUAL = Columns()
+_SPEAKING = frozenset(
+    {"contents", *LISTS, "preferred_output", "non_preferred_output", "chosen", "rejected", "rejected_response",
+     "prompt", "completion", "query", "response", "text", "text_input", "textInput", "instruction", "instances",
+     "input", "output"}
+)  # fmt: skip
+_FLAT = frozenset({"input", "output"})
 
 
-class Columns(msgspec.Struct, frozen=True):
-    """The two named columns of flat rows."""
-
-    input: str = "input"
-    output: str = "output"
+# --- which shape ---------------------------------------------------------------------------------------------------
 
 
 def shape_of(row: Mapping[str, Json], columns: Columns, where: Location) -> Shape:
-    """Whether the row is flat or Gemini's; raises DataError when it is both, or a format that is known by name."""
-    named = columns.input in row and columns.output in row
-    if "contents" in row:
-        if named:
-            what = f"it has 'contents' (Gemini) and the columns {columns.input!r} and {columns.output!r} (flat)"
-            hint = "say which it is: format='gemini', or format='jsonl', 'json' or 'csv' for the columns."
-            refuse(where, None, what, "data-ambiguous", hint)
-        return "gemini"
-    known = _known_by_name(row, columns, named)
-    if known:
-        name, hint = known
-        what = f"this looks like {name} (columns {', '.join(map(repr, row))}), which is not read yet"
-        refuse(where, None, what, "data-format-unsupported", hint)
-    return "flat"
+    """The shape of a row, from the names of its columns.
+
+    Columns that the caller has named win: a row that has one of them is flat. A row that fits nothing is flat too, and
+    its reader says which column is missing. Raises DataError (`data-ambiguous`) when two shapes fit.
+    """
+    if columns != _USUAL and (columns.input in row or columns.output in row):
+        return "flat"
+    present = _SPEAKING.intersection(row)
+    if present == _FLAT:
+        return "flat"
+    messages = _shape_of_messages(row["messages"]) if "messages" in present else "openai"
+    chatml = "text" in present and isinstance(row["text"], str) and row["text"].lstrip().startswith(CHATML_START)
+    # Tables give a row every column of its neighbours, empty: what is empty speaks only when nothing else does.
+    empty = [key for key in present if is_missing(row[key]) and key not in _FLAT]
+    fits = _fits(present.difference(empty), messages, chatml) or _fits(present, messages, chatml)
+    if len(fits) > 1:
+        _refuse_two(fits, where)
+    for shape in fits:
+        return shape
+    return "chatml" if "response" in row and row.keys() <= {"response", "system", "history"} else "flat"
 
 
-def _known_by_name(row: Mapping[str, Json], columns: Columns, named: bool) -> tuple[str, str] | None:
-    flat = "turn it into rows with one input and one output, or into Gemini's shape (contents, systemInstruction)."
-    if named:
-        if "instruction" in row and columns == Columns():
-            return "Alpaca", (
-                "put instruction and input into one column and name it with input=; or, if the column 'instruction' is "
-                "not to be sent, say format='jsonl', 'json' or 'csv'."
-            )
-        return None
-    for names, name, hint in (
-        (("messages",), "OpenAI chat", flat),
-        (("conversations",), "ShareGPT", flat),
-        (("conversation",), "ms-swift conversations", flat),
-        (("prompt", "chosen", "rejected"), "preference pairs", "only supervised data is read so far."),
-        (("instruction", "output"), "Alpaca", "input='instruction' reads rows that have no other input."),
-    ):
-        if all(key in row for key in names) and columns.input not in names:
-            return name, hint
-    return None
+@lru_cache(maxsize=1024)  # the rows of a file have the same few sets of columns
+def _fits(keys: frozenset[str], messages: Shape, chatml: bool) -> Mapping[Shape, str]:
+    """Each shape that the columns fit, with the columns that speak for it.
+
+    `messages` is the shape that the list of that name has; `chatml` says whether `text` holds ChatML.
+    """
+    fits: dict[Shape, str] = {}
+
+    def fit(shape: Shape, *names: str) -> None:
+        if shape not in fits and keys.issuperset(names):
+            fits[shape] = " and ".join(map(repr, names))
+
+    fit("gemini", "contents")
+    if "preferred_output" in keys or "non_preferred_output" in keys:
+        fit("openai", "preferred_output")
+        fit("openai", "non_preferred_output")
+        return fits
+    fit("preference", "chosen", "rejected")
+    fit("preference", "rejected_response")
+    if "preference" not in fits:  # else these columns are its prompt
+        fit(messages, "messages")
+        fit("sharegpt", "conversations")
+        fit("sharegpt", "conversation")
+        fit("openai-completion", "prompt", "completion")
+        fit("chatml", "query", "response")
+        fit("alpaca", "instruction", "output")
+        fit("alpaca", "instruction", "instances")
+    fit("ai-studio", "text_input", "output")
+    fit("ai-studio", "textInput", "output")
+    if chatml:
+        fit("chatml", "text")
+    if "alpaca" not in fits:  # whose input and output these are
+        fit("flat", "input", "output")
+    return fits
+
+
+def _shape_of_messages(messages: Json) -> Shape:
+    first: Json = next(iter(as_list(messages) or ()), None)
+    if isinstance(first, Mapping) and "role" not in first:
+        if "author" in first:
+            return "ai-studio"
+        if "from" in first or "human" in first:
+            return "sharegpt"
+    return "openai"
+
+
+def _refuse_two(fits: Mapping[Shape, str], where: Location) -> NoReturn:
+    seen = " and ".join(f"{names} ({SHAPE_NAMES[shape]})" for shape, names in fits.items())
+    asked = [f"format={shape!r}" for shape in fits if shape != "flat"]
+    if "flat" in fits:
+        asked.append("format='jsonl', 'json' or 'csv' for the two columns")
+    refuse(where, None, f"it fits two formats: it has {seen}", "data-ambiguous", f"say which: {', or '.join(asked)}.")
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def _from_openai(row: Mapping[str, Json], where: Location) -> Example:
+    preference = has(row, "preferred_output") or has(row, "non_preferred_output")
+    return from_openai_preference(row, where) if preference else from_chat(row, where)
+
+
+def _from_chatml(row: Mapping[str, Json], where: Location) -> Example:
+    if any(has(row, name) for name in LISTS):
+        return from_chat(row, where)
+    text = isinstance(row.get("text"), str) and not has(row, "query")
+    return from_chatml_text(row, where) if text else from_query(row, where)
+
+
+_READERS: dict[Shape, Callable[[Mapping[str, Json], Location], Example]] = {
+    "gemini": from_gemini,
+    "ai-studio": from_ai_studio,
+    "openai": _from_openai,
+    "openai-completion": from_completion,
+    "sharegpt": from_chat,
+    "alpaca": from_alpaca,
+    "chatml": _from_chatml,
+    "preference": from_preference,
+}
 
 
 def to_example(row: Mapping[str, Json], shape: Shape, columns: Columns, where: Location) -> Example:
     """The example that a record says, or DataError with its place."""
-    return _from_gemini(row, where) if shape == "gemini" else _from_flat(row, columns, where)
-
-
-# --- flat rows -----------------------------------------------------------------------------------------------------
-
-_USUAL_PAIRS = (
-    ("prompt", "completion"), ("prompt", "response"), ("question", "answer"), ("input_text", "output_text"),
-    ("text_input", "output"), ("text", "label"), ("query", "response"),
-)  # fmt: skip
-
-
-def _from_flat(row: Mapping[str, Json], columns: Columns, where: Location) -> Example:
-    for argument, column in (("input", columns.input), ("output", columns.output)):
-        if column not in row:
-            _refuse_column(row, argument, column, where)
-    texts = [
-        _text(row[column], column, argument, where)
-        for argument, column in (("input", columns.input), ("output", columns.output))
-    ]
-    meta = {str(name): plain_json(value) for name, value in row.items() if name not in (columns.input, columns.output)}
-    for name, value in meta.items():
-        if isinstance(value, str):
-            check_unicode(value, name, where)
-    return Example.of(texts[0], texts[1], where=where, meta=meta)
-
-
-def _refuse_column(row: Mapping[str, Json], argument: str, column: str, where: Location) -> NoReturn:
-    error = DataError.missing_column(column, row, argument=argument, file=where.file, line=where.line)
-    for first, second in _USUAL_PAIRS:
-        if first in row and second in row:
-            error.hint = f"Did you mean input={first!r}, output={second!r}?"
-            break
-    raise error
-
-
-def _is_missing(value: object) -> bool:
-    if value is None or type(value).__name__ in _MISSING:
-        return True
-    return isinstance(value, float) and value != value
-
-
-def _text(value: Json, column: str, argument: str, where: Location) -> str:
-    value = _scalar(value)
-    if _is_missing(value):
-        refuse(where, column, "it is empty (null)", "data-empty", "remove the row, or fill in the value.")
-    if isinstance(value, str):
-        text = value
-    elif isinstance(value, bool | int | float):
-        text = json.dumps(value)
-    else:
-        refuse(
-            where, column, f"expected a text, found {_kind(value)}", "data-type",
-            "a structured value must be written as the text that the model should give: json.dumps(value).",
-        )  # fmt: skip
-    if not text.strip():
-        what = "there is nothing to answer" if argument == "input" else "there is nothing to learn"
-        refuse(where, column, f"it is empty: {what}", "data-empty", "remove the row, or fill in the value.")
-    check_unicode(text, column, where)
-    return text
-
-
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", bool: "a boolean", int: "a number", float: "a number", str: "a text"}
-    return "null" if value is None else names.get(type(value), type(value).__name__)
-
-
-def _scalar(value: Json) -> Json:
-    """numpy and pandas scalars as Python's own, without importing either."""
-    if type(value).__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        return value.item()
-    return value
-
-
-def plain_json(value: Json) -> Json:
-    """The value as JSON can hold it: missing ones as None, what JSON does not know (dates, ...) as its text."""
-    value = _scalar(value)
-    if _is_missing(value):
-        return None
-    if isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return value if abs(value) != float("inf") else str(value)
-    if isinstance(value, Mapping):
-        return {str(name): plain_json(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(inner) for inner in value]
-    return str(value)
-
-
-def check_unicode(text: str, field: str, where: Location) -> None:
-    """Half of a surrogate pair has no UTF-8 form, so such a text could not be uploaded: refused with its place."""
-    if text.isascii():
-        return
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        refuse(
-            where, field, f"character {error.start + 1} is half of a surrogate pair ({text[error.start]!r})",
-            "data-encoding", "the text was cut or decoded wrongly where it comes from.",
-        )  # fmt: skip
+        if shape == "flat":
+            return from_flat(row, columns, where)
+        if shape != "gemini":
+            _refuse_unwanted(row, where)
+        return _READERS[shape](row, where)
+    except RecursionError:
+        return refuse(where, None, "it is nested too deeply", "data-json")
 
 
-def refuse(where: Location, field: str | None, what: str, code: str, hint: str = "") -> NoReturn:
-    """Raises DataError for a place."""
-    raise DataError.at(what, file=where.file, line=where.line, field=field, hint=hint, code=code)
-
-
-# --- Gemini's lines ------------------------------------------------------------------------------------------------
-
-
-def canonical(value: Json, where: Location, field: str) -> str:
-    """JSON with sorted keys and without spaces: equal values give equal text."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    check_unicode(text, field, where)
-    return text
-
-
-def _camel(value: Mapping[str, Json]) -> dict[str, Json]:
-    return {_CAMEL.get(name, name): inner for name, inner in value.items()}
-
-
-def _from_gemini(row: Mapping[str, Json], where: Location) -> Example:
-    for name in ("completions", "references"):
-        if name in row:
-            method = "preference" if name == "completions" else "reinforcement"
-            refuse(
-                where, name, f"this is a line for {method} tuning, which is not read yet", "data-format-unsupported",
-                "supervised lines have 'contents' that end with the model's turn.",
-            )  # fmt: skip
-    contents = row.get("contents")
-    if not isinstance(contents, list) or not contents:
-        found = "an empty list" if contents == [] else _kind(contents)
-        refuse(where, "contents", f"expected a list of turns, found {found}", "data-shape")
-    turns = tuple(_turn(turn, f"contents[{at}]", where) for at, turn in enumerate(contents))
-    last = turns[-1]
-    if last.role != "model":
-        refuse(
-            where, f"contents[{len(turns) - 1}].role",
-            f"the last turn is {last.role or 'a function response'!r}: there is nothing to learn", "data-last-turn",
-            "supervised tuning needs the model's answer as the last turn.",
-        )  # fmt: skip
-    if not any(turn.role == "user" for turn in turns):
-        refuse(where, "contents", "there is no user turn", "data-shape")
-    for at, turn in enumerate(turns):
-        if not turn.text.strip() and all(part.other is None for part in turn.parts):
-            what = "there is nothing to learn" if at == len(turns) - 1 else "the turn says nothing"
-            hint = "remove the line, or fill it in."
-            refuse(where, f"contents[{at}].parts", f"it is empty: {what}", "data-empty", hint)
-    systems = [name for name in _SYSTEM if row.get(name) is not None]
-    if len(systems) > 1:
-        refuse(where, systems[1], "systemInstruction is given twice, in both spellings", "data-ambiguous")
-    tools = row.get("tools")
-    if tools is not None:
-        if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
-            refuse(where, "tools", f"expected a list of objects, found {_kind(tools)}", "data-shape")
-        tools = [_camel(tool) for tool in tools]
-    known = {"contents", "tools", *_SYSTEM}
-    return Example(
-        turns=turns,
-        system=_system(row[systems[0]], systems[0], where) if systems else None,
-        tools=canonical(tools, where, "tools") if tools else None,
-        where=where,
-        meta={
-            ("generationConfig" if name == "generation_config" else str(name)): plain_json(value)
-            for name, value in row.items()
-            if name not in known
-        },
-    )
-
-
-def _system(value: Json, name: str, where: Location) -> str:
-    parts = value.get("parts") if isinstance(value, Mapping) else None
-    if isinstance(parts, list) and parts and all(isinstance(part, Mapping) and _is_text(part) for part in parts):
-        text = "".join(part["text"] for part in parts)
-        check_unicode(text, name, where)
-        return text
-    return refuse(
-        where, name, f"expected {{'parts': [{{'text': ...}}]}}, found {_kind(value)} of another form", "data-shape"
-    )
-
-
-def _is_text(part: Mapping[str, Json]) -> bool:
-    return set(part) == {"text"} and isinstance(part["text"], str)
-
-
-def _turn(turn: Json, field: str, where: Location) -> Turn:
-    if not isinstance(turn, Mapping):
-        refuse(where, field, f"expected an object with role and parts, found {_kind(turn)}", "data-shape")
-    if "parts" not in turn:
-        hint = "Gemini's turns have parts: [{'text': ...}]; 'content' is OpenAI's." if "content" in turn else ""
-        found = ", ".join(map(repr, turn)) or "nothing"
-        refuse(where, f"{field}.parts", f"it is missing; the turn has {found}", "data-shape", hint)
-    raw = turn["parts"]
-    if not isinstance(raw, list) or not raw:
-        found = "an empty list" if raw == [] else _kind(raw)
-        code = "data-empty" if raw == [] else "data-shape"
-        refuse(where, f"{field}.parts", f"expected a list of parts, found {found}", code)
-    parts = tuple(_part(part, f"{field}.parts[{at}]", where) for at, part in enumerate(raw))
-    role = turn.get("role") or ""
-    response = any(part.other is not None and "functionResponse" in json.loads(part.other) for part in parts)
-    if response and role in ("", "user", "function", "tool"):
-        return Turn("", parts)
-    if role not in ("user", "model"):
-        hint = {
-            "assistant": "Gemini's name for it is 'model'.",
-            "system": "a system prompt belongs into systemInstruction.",
-        }.get(role, "")
-        refuse(where, f"{field}.role", f"expected 'user' or 'model', found {role!r}", "data-role", hint)
-    return Turn(role, parts)
-
-
-def _part(part: Json, field: str, where: Location) -> Part:
-    if not isinstance(part, Mapping):
-        hint = "write {'text': ...}." if isinstance(part, str) else ""
-        refuse(where, field, f"expected an object, found {_kind(part)}", "data-shape", hint)
-    part = _camel(part)
-    kinds = _PART_KINDS & set(part)
-    if len(kinds) != 1:
-        found = ", ".join(map(repr, part)) or "nothing"
-        refuse(where, field, f"expected exactly one of {', '.join(sorted(_PART_KINDS))}; found {found}", "data-shape")
-    text = part.get("text")
-    if "text" in part:
-        if not isinstance(text, str):
-            refuse(where, f"{field}.text", f"expected a text, found {_kind(text)}", "data-type")
-        check_unicode(text, f"{field}.text", where)
-    nested = ("fileData", "inlineData", "videoMetadata")
-    other = {
-        name: _camel(value) if name in nested and isinstance(value, Mapping) else value
-        for name, value in part.items()
-        if name != "text"
-    }
-    return Part(text=text, other=canonical(other, where, field) if other else None)
-
-
-# --- and back ------------------------------------------------------------------------------------------------------
-
-
-def _content(turn: Turn) -> dict[str, Json]:
-    parts = [
-        {**({} if part.text is None else {"text": part.text}), **({} if part.other is None else json.loads(part.other))}
-        for part in turn.parts
-    ]
-    return {"role": turn.role, "parts": parts} if turn.role else {"parts": parts}
-
-
-def to_gemini(example: Example) -> dict[str, Json]:
-    """The JSON of one tuning line, camelCase, exactly what is uploaded.
-
-    Other columns are not sent. `generationConfig` is, when the line that was read had one (media resolution).
-    """
-    line: dict[str, Json] = {}
-    if example.system is not None:
-        line["systemInstruction"] = {"role": "system", "parts": [{"text": example.system}]}
-    line["contents"] = [_content(turn) for turn in example.turns]
-    if example.completions:
-        line["completions"] = [{"score": each.score, "completion": _content(each.turn)} for each in example.completions]
-    if example.references is not None:
-        line["references"] = json.loads(example.references)
-    if example.tools is not None:
-        line["tools"] = json.loads(example.tools)
-    if isinstance(example.meta.get("generationConfig"), Mapping):
-        line["generationConfig"] = example.meta["generationConfig"]
-    return line
+def _refuse_unwanted(row: Mapping[str, Json], where: Location) -> None:
+    """Unpaired preference data mark an answer as bad: trained on as it stands, the model would learn it."""
+    for name in ("label", "kto_tag"):
+        if row.get(name) is False:
+            what = "the row marks its answer as not wanted (unpaired preference data)"
+            hint = "keep the rows with true, bring pairs, or rename the column when it means something else."
+            refuse(where, name, what, "data-format-unsupported", hint)

@@ -59,6 +59,39 @@ def windows(folded: Sequence[str]) -> tuple[U64, Ints]:
     return hashes[inside], offsets
 
 
+_SPREAD = np.array([0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35], dtype=np.uint32)
+
+
+def quick_windows(folded: Sequence[str]) -> tuple[npt.NDArray[np.uint32], Ints]:
+    """Hashes of 32 bits of the same windows, for finding candidates only; and where each text starts among them.
+
+    Between two texts are three hashes that belong to none. A window has the same hash whatever stands beside its
+    text. Texts in ASCII need no look at single characters: four bytes are the window.
+    """
+    lengths = np.fromiter(map(len, folded), np.int64, len(folded))
+    starts = np.cumsum(lengths + (_LONG - 1)) - lengths - (_LONG - 1)
+    joined = ("\0" * (_LONG - 1)).join([*folded, ""])
+    if joined.isascii():
+        data = joined.encode()
+        hashes = np.ndarray((max(0, len(data) - _LONG + 1),), "<u4", data, strides=(1,)) * _SPREAD[0]
+    else:
+        codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+        # An ASCII character stays what it is, so that a window of four is the four bytes; others fill all 32 bits.
+        filled = np.where(codes < 0x80, codes, codes * _SPREAD[1])
+        dense = _dense(codes)
+        hashes = filled[: max(0, len(codes) - _LONG + 1)].copy()
+        for at in range(1, _LONG):
+            term = filled[at : at + len(hashes)]
+            term = (term << np.uint32(8 * at)) | (term >> np.uint32(32 - 8 * at))
+            if at >= _SHORT:
+                term[dense[: len(term)]] = 0
+            hashes += term
+        hashes *= _SPREAD[0]
+    hashes ^= hashes >> np.uint32(15)
+    hashes *= _SPREAD[2]
+    return hashes, starts
+
+
 def sets(folded: Sequence[str]) -> tuple[U64, Ints]:
     """The same as sets: hashes sorted and distinct within each text."""
     hashes, offsets = windows(folded)
@@ -72,7 +105,8 @@ def sets(folded: Sequence[str]) -> tuple[U64, Ints]:
     return hashes[first], np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
 
 
-_CHUNK = 1 << 20  # windows per round of `jaccard`: 8 MB arrays
+_CHUNK = 1 << 17  # windows per round of `jaccard`: 1 MB arrays
+_PAIRS = 1 << 12  # pairs per round: their number has 12 bits
 
 
 def jaccard(folded: Sequence[str], left: Ints, right: Ints) -> Floats:
@@ -88,27 +122,33 @@ def jaccard(folded: Sequence[str], left: Ints, right: Ints) -> Floats:
     start = 0
     while start < len(left):
         before = int(weight[start - 1]) if start else 0
-        stop = min(max(start + 1, int(np.searchsorted(weight, before + _CHUNK))), start + 4096)
-        result[start:stop] = _jaccard_chunk(folded, left[start:stop], right[start:stop])
+        stop = min(max(start + 1, int(np.searchsorted(weight, before + _CHUNK))), start + _PAIRS)
+        pairs = zip(left[start:stop].tolist(), right[start:stop].tolist(), strict=True)
+        result[start:stop] = _jaccard_chunk([folded[row] for pair in pairs for row in pair])
         start = stop
     return result
 
 
-def _jaccard_chunk(folded: Sequence[str], left: Ints, right: Ints) -> Floats:
-    rows, at = np.unique(np.concatenate([left, right]), return_inverse=True)
-    hashes, offsets = sets([folded[row] for row in rows.tolist()])
-    sizes = np.diff(offsets)
-    pairs = len(left)
-    taken = sizes[at]
-    owner = np.tile(np.arange(pairs), 2)
-    ends = np.cumsum(taken)
-    inside = np.arange(int(ends[-1])) + np.repeat(offsets[at] - (ends - taken), taken)
-    # The pair's number in the 12 high bits, 52 bits of the hash below: one sort brings shared windows together.
-    tagged = (np.repeat(owner, taken).astype(np.uint64) << np.uint64(52)) | (hashes[inside] >> np.uint64(12))
+def _jaccard_chunk(folded: list[str]) -> Floats:
+    """Of each text at an even place and the next one."""
+    hashes, offsets = windows(folded)
+    pairs = len(folded) // 2
+    # The pair's number in the 12 high bits, 51 bits of the hash, the side in the last: one sort brings equal windows
+    # together, and tells those of one text from those that both have.
+    number = np.arange(len(folded), dtype=np.uint64)
+    mark = ((number >> np.uint64(1)) << np.uint64(52)) | (number & np.uint64(1))
+    tagged = ((hashes >> np.uint64(13)) << np.uint64(1)) | np.repeat(mark, np.diff(offsets))
     tagged.sort()
-    shared = tagged[1:][tagged[1:] == tagged[:-1]] >> np.uint64(52)
-    both = np.bincount(shared.astype(np.int64), minlength=pairs)
-    either = taken[:pairs] + taken[pairs:] - both
+    change = tagged[1:] ^ tagged[:-1]
+
+    def count(where: npt.NDArray[np.bool_]) -> Ints:
+        return np.bincount((tagged[1:][where] >> np.uint64(52)).astype(np.int64), minlength=pairs)
+
+    # Sides differ and all else is equal: a window of both. More differs: a window that was not yet seen.
+    both = count(change == 1)
+    either = count(change > 1)
+    if len(tagged):
+        either[int(tagged[0] >> np.uint64(52))] += 1
     similarity: Floats = np.divide(both, either, out=np.zeros(pairs), where=either > 0)
     return similarity
 

@@ -16,16 +16,23 @@ from ..data.augment_report import AugmentReport
 from ..data.dedup import dedup, dedup_parts
 from ..data.drops import DedupReport
 from ..data.parts import Parts
+from ..data.redact import redact
+from ..data.redact_report import RedactReport
+from ..data.repair import repair
+from ..data.repair_report import RepairReport
 from ..data.select import FilterReport, keep, sample
 from ..data.split import SplitReport, split
 from ..display import details, html_table, paragraph, table
-from ..errors import PlanError
+from ..errors import DataError, PlanError
 from ..ledger import Journal
-from ..types import Caller, Dataset, Example, Finding, Progress
+from ..types import Broken, Caller, Dataset, Example, Finding, Progress
 from .plan import Plan
-from .steps import AnyStep, AugmentStep, DedupStep, FilterStep, SampleStep, SplitStep
+from .steps import AnyStep, AugmentStep, DedupStep, FilterStep, RedactStep, RepairStep, SampleStep, SplitStep
 
 _log = logging.getLogger(__name__)
+
+
+Report = DedupReport | SplitReport | AugmentReport | FilterReport | RepairReport | RedactReport
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,11 +46,13 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     split: SplitReport | None = None
     augment: AugmentReport | None = None
     filter: FilterReport | None = None
+    repair: RepairReport | None = None
+    redact: RedactReport | None = None
 
     @property
-    def report(self) -> DedupReport | SplitReport | AugmentReport | FilterReport | None:
+    def report(self) -> Report | None:
         """The step's own report, with its evidence."""
-        return self.dedup or self.split or self.augment or self.filter
+        return self.dedup or self.split or self.augment or self.filter or self.repair or self.redact
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,6 +77,7 @@ class Curation:
         stages: One entry a step, in the order carried out.
         key: The key of this result.
         simulated: Whether the simulator wrote some of the examples.
+        broken: Rows that could not be read and were not mended; nothing is trained or kept while there are some.
     """
 
     train: Dataset
@@ -76,6 +86,7 @@ class Curation:
     stages: tuple[Stage, ...]
     key: str
     simulated: bool = False
+    broken: tuple[Broken, ...] = ()
 
     @property
     def parts(self) -> Parts:
@@ -83,7 +94,7 @@ class Curation:
         return Parts(train=self.train, validation=self.validation, test=self.test)
 
     @property
-    def reports(self) -> tuple[DedupReport | SplitReport | AugmentReport | FilterReport, ...]:
+    def reports(self) -> tuple[Report, ...]:
         """The steps' reports, in order."""
         return tuple(stage.report for stage in self.stages if stage.report is not None)
 
@@ -152,6 +163,7 @@ class _State:
     """The rows on their way. Before a split everything is in train, and dedup need not mind parts."""
 
     parts: Parts
+    broken: tuple[Broken, ...]
     is_split: bool = False
 
 
@@ -164,6 +176,7 @@ async def curate(
     replies: Callable[[], Journal] | None = None,
     functions: Mapping[str, Callable[[Example], Any]] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    refuse: bool = False,
 ) -> Curation:
     """Carries out a plan's data steps; to be awaited on the private loop.
 
@@ -175,15 +188,21 @@ async def curate(
         replies: Gives the journal in which paid replies are kept.
         functions: The functions that the plan only names.
         progress: Called as work goes on.
+        refuse: Raise when rows are broken and not mended; else they are in the result, for looking.
 
     Raises:
+        DataError: With `refuse`, for the first broken row; before any model is asked.
         PlanError: A step cannot be carried out on these data, or a function is missing.
     """
-    state = _State(Parts(train=dataset, validation=dataset.replace(()), test=dataset.replace(())))
+    state = _State(Parts(train=dataset, validation=dataset.replace(()), test=dataset.replace(())), dataset.broken)
     stages = []
     simulated = False
-    for step in plan.data_steps:
-        if isinstance(step, AugmentStep) and caller is None:
+    for step in (*plan.data_steps, None):
+        if refuse and state.broken and not isinstance(step, RepairStep):  # repairs come first
+            repaired = any(isinstance(each, RepairStep) for each in plan.steps)
+            add = ".repair(unfixable='drop') goes on without them." if repaired else "add .repair()."
+            raise refuse_broken(state.broken, f"check() lists them; {add}")
+        if step is None or (isinstance(step, AugmentStep) and caller is None):
             continue
         before = _count(state.parts)
         if progress is not None:
@@ -204,7 +223,7 @@ async def curate(
             reports: dict[str, Any] = {"augment": report}
         else:
             # In a thread: deduplicating a million rows must not hold up other projects on this loop.
-            reports = await asyncio.to_thread(_carry_out, step, state, functions or {})
+            reports = await asyncio.to_thread(_carry_out, step, state, plan, functions or {})
         stage = Stage(op=step.op, arguments=step.arguments(), rows_in=before, rows_out=_count(state.parts), **reports)
         stages.append(stage)
         _log.info("%s: %d -> %d rows", step.op, stage.rows_in, stage.rows_out)
@@ -216,7 +235,18 @@ async def curate(
         stages=tuple(stages),
         key=key,
         simulated=simulated,
+        broken=state.broken,
     )
+
+
+def refuse_broken(rows: Sequence[Broken], hint: str) -> DataError:
+    """The error for rows that cannot be used: the place and the reason of the first, and how many there are."""
+    first = rows[0]
+    more = f" ({len(rows) - 1:,} more rows cannot be used)" if len(rows) > 1 else ""
+    return DataError.at(
+        first.message + more, file=first.where.file, line=first.where.line, field=first.where.field,
+        hint=f"{first.hint} {hint}".strip(), code=first.code,
+    )  # fmt: skip
 
 
 def _count(parts: Parts) -> int:
@@ -232,9 +262,29 @@ def _instructed(plan: Plan, parts: Parts) -> Parts:
     return Parts(train=put_on(parts.train), validation=put_on(parts.validation), test=put_on(parts.test))
 
 
-def _carry_out(step: AnyStep, state: _State, functions: Mapping[str, Callable[[Example], Any]]) -> dict[str, Any]:
+def _carry_out(
+    step: AnyStep, state: _State, plan: Plan, functions: Mapping[str, Callable[[Example], Any]]
+) -> dict[str, Any]:
     parts = state.parts
     match step:
+        case RepairStep():  # always before the split: `Plan.data_steps`
+            whole, repair_report = repair(
+                parts.train.replace(parts.train, broken=state.broken),
+                too_long=step.too_long,
+                unfixable=step.unfixable,
+                limit=step.limit,
+                input=plan.input,
+                output=plan.output,
+            )
+            state.parts, state.broken = replace(parts, train=whole.replace(whole)), whole.broken
+            return {"repair": repair_report}
+        case RedactStep():
+            done = [
+                redact(part, kinds=step.kinds, keep=step.keep, detector=step.detector)
+                for part in (parts.train, parts.validation, parts.test)
+            ]
+            state.parts = Parts(train=done[0][0], validation=done[1][0], test=done[2][0])
+            return {"redact": RedactReport.merged(report for _, report in done)}
         case DedupStep():
             if state.is_split:
                 state.parts, report = dedup_parts(parts, exact=step.exact, near=step.near)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..errors import PlanError
 from ..ledger import digest
 from ..types import Instructions
-from .steps import TRAIN_ONLY, AnyStep, AugmentStep, FilterStep, InstructStep, RecipeStep, SplitStep, Step
+from .steps import TRAIN_ONLY, AnyStep, AugmentStep, FilterStep, InstructStep, RecipeStep, RepairStep, SplitStep, Step
 
 
 class TunedFrom(BaseModel):
@@ -64,9 +64,11 @@ class Plan(BaseModel):
 
         Instructions are put on at the end and recipes do not touch data. A later `split` replaces an earlier one.
         A split that is written after a step for the training part is carried out just before that step, so that
-        no order of verbs lets a test row into what is made for training.
+        no order of verbs lets a test row into what is made for training. A `repair` comes first wherever it is written:
+        a row that cannot be read is in no part, and what is not read cannot be compared or counted.
         """
-        steps = [step for step in self.steps if not isinstance(step, (InstructStep, RecipeStep))]
+        steps: list[AnyStep] = [step for step in self.steps if isinstance(step, RepairStep)]
+        steps += [step for step in self.steps if not isinstance(step, (RepairStep, InstructStep, RecipeStep))]
         splits = [step for step in steps if isinstance(step, SplitStep)]
         if not splits:
             return tuple(steps)

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .._functions import function_hash, function_name
 from ..data.augment import Paraphrase, RareLabels
-from ..models import ADAPTER_SIZES
+from ..data.detectors import Presidio
+from ..data.spans import Kind
+from ..models import ADAPTER_SIZES, TOKENS_PER_EXAMPLE
 from ..types import Example, Instructions
 
 Method = Paraphrase
@@ -82,6 +84,24 @@ class FilterStep(StepModel):
     def arguments(self) -> str:
         """The function's name."""
         return self.function
+
+
+class RepairStep(StepModel):
+    """Mends what is safely mended, each change listed; what is not stays aside (refused) or goes, as told."""
+
+    op: Literal["repair"] = "repair"
+    too_long: Literal["keep", "drop", "cut"] = "keep"
+    unfixable: Literal["refuse", "drop"] = "refuse"
+    limit: int = Field(default=TOKENS_PER_EXAMPLE, ge=1, strict=True)
+
+
+class RedactStep(StepModel):
+    """Puts stable placeholders in the place of personal data, in all parts."""
+
+    op: Literal["redact"] = "redact"
+    kinds: tuple[Kind, ...] | None = None
+    keep: tuple[str, ...] | None = None
+    detector: Presidio | None = None
 
 
 class SampleStep(StepModel):
@@ -165,10 +185,12 @@ class RecipeStep(StepModel):
 
 
 Step = Annotated[
-    FilterStep | SampleStep | DedupStep | SplitStep | AugmentStep | InstructStep | RecipeStep,
+    RepairStep | RedactStep | FilterStep | SampleStep | DedupStep | SplitStep | AugmentStep | InstructStep | RecipeStep,
     Field(discriminator="op"),
 ]
 
-AnyStep = FilterStep | SampleStep | DedupStep | SplitStep | AugmentStep | InstructStep | RecipeStep
+AnyStep = (
+    RepairStep | RedactStep | FilterStep | SampleStep | DedupStep | SplitStep | AugmentStep | InstructStep | RecipeStep
+)
 TRAIN_ONLY: tuple[type[StepModel], ...] = (AugmentStep,)
 """Steps that act on the training part: written before `split`, they still act on the rows that land in train."""

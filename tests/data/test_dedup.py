@@ -19,8 +19,10 @@ from gemini_tuning.data import (
     near_duplicates,
     read,
 )
-from gemini_tuning.data.fold import fold, key, numbers
-from gemini_tuning.data.shingles import ShingleIndex
+from gemini_tuning.data import fold as fold_module
+from gemini_tuning.data.dedup import leaks, survey
+from gemini_tuning.data.fold import all_numbers, fold, key, numbers
+from gemini_tuning.data.shingles import ShingleIndex, quick_windows
 from gemini_tuning.errors import DataError, PlanError
 from gemini_tuning.types import Dataset, Example
 
@@ -111,6 +113,23 @@ def test_a_changed_number_is_never_a_near_duplicate(left, right, same):
     assert (near_duplicates(pair, threshold=0.7).duplicates == 1) is same
 
 
+NUMBERS = st.sampled_from(
+    [*"ab Z-_,.5３é一三", "two", "Ten", " 12", "twelve", "x2two", "-7", "often", "1,000", "thirty-five", "\x00", "\x1f"]
+)
+
+
+@given(texts=st.lists(st.lists(NUMBERS, max_size=8).map("".join), max_size=6), block=st.sampled_from([1, 30, 1 << 16]))
+def test_the_numbers_of_many_texts_are_those_of_each(texts, block):
+    """What is passed over in blocks holds no number, and a text folds alike alone in ASCII and beside another letter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fold_module, "_BLOCK", block)
+        assert all_numbers(texts) == [numbers(text) for text in texts]
+    for text in texts:
+        if text.isascii():
+            assert fold(f"{text} é") == fold(text) + "é"
+            assert numbers(f"{text} é") == numbers(text)
+
+
 def test_nothing_and_one():
     """No text and one text have no duplicates; a lone string and a number are refused."""
     assert near_duplicates([]).groups.tolist() == []
@@ -184,6 +203,33 @@ def test_large_buckets_stay_linear(monkeypatch):
         " ".join(words) for words in itertools.permutations(["card", "lost", "refund", "please", "wrong", "charged"])
     ]
     assert not near_duplicates(mixed).complete
+
+
+def test_long_texts_find_what_every_pair_finds(monkeypatch):
+    """Texts of several pieces, of one letter, in ASCII and not, with 16 and with 32 bits for a window."""
+    from gemini_tuning.data import near
+
+    chinese = "请问我的信用卡为什么今天早上在商店里付款的时候被拒绝了呢"
+    words = [f"{chr(97 + n % 26)}{chr(97 + n % 17)}{chr(97 + n % 11)}" for n in range(4000)]
+    texts = ["x", "xy", chinese, chinese + "请", chinese[:20], BASE, f"{BASE} £", f"{BASE}é"]
+    for n in range(20):
+        text = " ".join(words[n * 37 : n * 37 + 40 + n * 20])
+        texts += [text, text[: len(text) // 2] + "ü" + text[len(text) // 2 :], text + chinese * (n % 3)]
+    wanted = near_duplicates(texts, threshold=0.7).groups.tolist()
+    assert len(set(wanted)) < len(texts) - 20
+    monkeypatch.setattr(near, "EVERY_PAIR", 0)
+    for long in (10**6, 0):
+        monkeypatch.setattr(near, "_LONG", long)
+        assert near_duplicates(texts, threshold=0.7).groups.tolist() == wanted
+
+
+@given(texts=st.lists(st.text(st.sampled_from([*"ab1£中か한д😀"]), min_size=1, max_size=9), min_size=1, max_size=5))
+def test_a_window_has_one_hash_whatever_stands_beside_its_text(texts):
+    """Hashes for candidates are equal where the windows are, in any company."""
+    together, starts = quick_windows(texts)
+    for text, start in zip(texts, starts.tolist(), strict=True):
+        alone, _ = quick_windows([text])
+        assert together[start : start + len(text)].tolist() == alone[: len(text)].tolist()
 
 
 @settings(max_examples=40, deadline=None)
@@ -281,6 +327,18 @@ def test_short_outputs_are_compared_exactly_and_long_ones_nearly():
     assert len(dedup(rows((BASE, f"{long} 5"), (BASE, f"{long} 6")), near=0.6)[0]) == 2
 
 
+def test_classes_with_long_names_are_not_texts():
+    """A long output that answers several inputs is a label: another label is another, however similar."""
+    one = "customer service / cards / virtual card not working abroad"
+    two = "customer service / cards / virtual card not working aboard"
+    similar = rows((BASE, one), (BASE + " please", two))
+    assert len(dedup(similar, near=0.7)[0]) == 1
+    others = rows(("Where is my parcel?", one), ("I lost my phone yesterday", two))
+    assert len(dedup(Dataset([*similar, *others]), near=0.7)[0]) == 4
+    same = rows((BASE, one), (BASE + " please", one), ("Where is my parcel?", one))
+    assert len(dedup(same, near=0.7)[0]) == 2
+
+
 def test_images_and_tools_make_examples_different():
     """The same question about another image, or with other tools, is another example."""
 
@@ -323,6 +381,56 @@ def test_across_parts_the_test_part_wins():
     }  # fmt: skip
 
 
+# --- all questions at once -----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(train=PAIRS, test=PAIRS, near=st.none() | THRESHOLDS, data=st.data())
+def test_a_survey_finds_what_dedup_drops(train, test, near, data):
+    """The drops and conflicts are those of `dedup_parts`, leaks are inputs of both parts, in any order of the rows."""
+    parts = Parts(train=made(train), test=made(test))
+    found = survey(parts, near)
+    _, report = dedup_parts(parts, near=near)
+    assert found.dropped == report.dropped
+    assert sum(found.duplicates.values()) == len(report.dropped)
+    assert [each for each in found.findings if each.code == "label-conflict"] == list(report.findings)
+    asked = Counter(key(text) for text, _, _ in train)
+    assert found.leaks["exact"] == sum(asked[text] for text in {key(text) for text, _, _ in test})
+    assert {each.code: each.count for each in found.findings if each.code.startswith("leak")} == {
+        f"leak-{kind}": count for kind, count in found.leaks.items() if count
+    }
+    assert {each.code for each in leaks(Parts(train=made(train)), made(test), near)} == {
+        each.code for each in found.findings if each.code.startswith("leak")
+    }
+    other = Parts(train=made(data.draw(st.permutations(train))), test=made(data.draw(st.permutations(test))))
+    again = survey(other, near)
+    assert (again.duplicates, again.leaks, again.conflicts, again.groups) == (
+        found.duplicates, found.leaks, found.conflicts, found.groups,
+    )  # fmt: skip
+
+
+def test_a_survey_names_rows_and_partners():
+    """Each kind of finding has its rows, the partner of each, and the counts."""
+    shop = BASE.replace("shop", "store")
+    train = rows((BASE, "d"), (BASE + "!", "d"), (shop, "d"), ("held", "h"), ("said", "x"), ("said", "y"))
+    outside = rows(("Held!", "other"), (BASE + " once", "other"))
+    found = survey(Parts(train=train), 0.7, leak_from=outside)
+    by_code = {each.code: each for each in found.findings}
+    assert set(by_code) == {"exact-duplicates", "near-duplicates", "label-conflict", "leak-exact", "leak-near"}
+    assert (found.duplicates, found.leaks, found.conflicts) == ({"exact": 1, "near": 1}, {"exact": 1, "near": 3}, 1)
+    assert found.groups == (3,)
+    assert by_code["leak-exact"].severity == "stop"
+    assert by_code["leak-exact"].details["pairs"] == [{"row": "records, line 4", "of": "records, line 1"}]
+    assert [place.line for place in by_code["leak-near"].where] == [1, 2, 3]
+    assert by_code["near-duplicates"].details["pairs"][0]["similarity"] >= 0.7
+    alone = survey(Parts(train=train), None)
+    assert alone.leaks == {"exact": 0, "near": 0}
+    assert alone.duplicates == {"exact": 1, "near": 0}
+    assert survey(Parts(), 0.8).findings == ()
+    with pytest.raises(PlanError, match="near"):
+        survey(Parts(train=train), 2)
+
+
 def test_the_report_crosses_files_and_is_escaped():
     """A report survives JSON, and texts in it cannot become markup."""
     _, report = dedup(rows(("<b>x</b> y", "l"), ("<b>X</b> y", "l"), ("<b>x</b> y", "m")), near=0.8)
@@ -337,11 +445,11 @@ def test_importing_the_package_loads_no_numpy():
     """`gemini_tuning.data` and what plans need of it load without numpy, and functions are not hidden by modules."""
     code = (
         "import sys, gemini_tuning.data as d\n"
-        "from gemini_tuning.data import augment, check, from_records, instruct, paraphrase, read, sample, split\n"
+        "from gemini_tuning.data import augment, from_records, instruct, paraphrase, read, repair, sample, split\n"
         "assert 'numpy' not in sys.modules\n"
         "import gemini_tuning.data.dedup\n"
         "from gemini_tuning.data import near_duplicates, dedup\n"
-        "assert callable(dedup) and callable(d.split) and callable(d.check)\n"
+        "assert callable(dedup) and callable(d.split) and callable(d.check) and callable(d.redact)\n"
         "assert sorted(d.__all__) == d.__all__ and all(hasattr(d, name) for name in d.__all__)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

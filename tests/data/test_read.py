@@ -64,10 +64,10 @@ def test_scalar_targets_become_their_json_text(file, value, text):
 BAD = {
     "not JSON": ([ROW, ROW, '{"input": "a" "output": "b"}'], "data-json", 3, None, "Expecting ',' delimiter at column 15"),
     "two on a line": (['{"input":"a","output":"b"} {}'], "data-json", 1, None, "two values"),
-    "spread": (["{", '"input": "a"}'], "data-json", 1, None, "spread over many lines"),
+    "spread": (["{", '"input": "a"}'], "data-not-one-per-line", 1, None, "spread over many lines"),
     "NaN": (['{"input": "a", "output": NaN}'], "data-json", 1, None, "NaN"),
     "missing column": ([{"inputs": "a", "output": "b"}], "data-column", 1, "input", "input='inputs'"),
-    "usual pair": ([{"prompt": "a", "completion": "b"}], "data-column", 1, "input", "input='prompt', output='completion'"),
+    "usual pair": ([{"question": "a", "answer": "b"}], "data-column", 1, "input", "input='question', output='answer'"),
     "null": ([ROW, {"input": "a", "output": None}], "data-empty", 2, "output", "null"),
     "blank": ([{"input": "a", "output": " \n"}], "data-empty", 1, "output", "nothing to learn"),
     "blank input": ([{"input": "", "output": "b"}], "data-empty", 1, "input", "nothing to answer"),
@@ -77,12 +77,6 @@ BAD = {
     "surrogate": (['{"input": "\\ud800", "output": "b"}'], "data-encoding", 1, "input", "surrogate"),
     "mixed": ([ROW, {"contents": TURNS}], "data-mixed", 2, None, "line 1"),
     "both": ([{**ROW, "contents": TURNS}], "data-ambiguous", 1, None, "format='gemini'"),
-    "OpenAI": ([{"messages": []}], "data-format-unsupported", 1, None, "OpenAI chat"),
-    "ShareGPT": ([{"conversations": []}], "data-format-unsupported", 1, None, "ShareGPT"),
-    "Alpaca": ([{"instruction": "a", **ROW}], "data-format-unsupported", 1, None, "Alpaca"),
-    "preference": ([{"prompt": "a", "chosen": "b", "rejected": "c"}], "data-format-unsupported", 1, None, "preference"),
-    "completions": ([{"contents": TURNS[:1], "completions": []}], "data-format-unsupported", 1, "completions", "preference"),
-    "references": ([{"contents": TURNS[:1], "references": {}}], "data-format-unsupported", 1, "references", "reinforcement"),
     "last turn": ([{"contents": TURNS[:1]}], "data-last-turn", 1, "contents[0].role", "model's answer"),
     "assistant": ([{"contents": [TURNS[0], {**TURNS[1], "role": "assistant"}]}], "data-role", 1, "contents[1].role", "'model'"),
     "system turn": ([{"contents": [{**TURNS[0], "role": "system"}]}], "data-role", 1, "contents[0].role", "systemInstruction"),
@@ -105,7 +99,17 @@ def test_bad_rows_are_refused_with_their_place(file, name):
     error = refused(read, path)
     assert (error.code, error.line, error.field, error.file) == (code, line, field, str(path))
     assert words in str(error)
-    report = check_file(path)
+    (broken,) = read(path, bad_rows="keep").broken
+    assert (broken.code, broken.where, broken.hint) == (code, Location(str(path), line, field), error.hint)
+    assert error.message.endswith(f": {broken.message}")
+    assert broken.raw == "\n".join(path.read_text("utf-8").split("\n")[line - 1 :]).strip()
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_rows_are_findings(file, name):
+    """check_file reports each row that read refuses, with the same code and place."""
+    rows, code, line, field, _ = BAD[name]
+    report = check_file(file(rows))
     finding = next(finding for finding in report.findings if finding.code == code)
     assert (finding.severity, finding.where[0].line, finding.where[0].field) == ("stop", line, field)
     assert not report.ok
@@ -118,22 +122,21 @@ def test_bad_rows_are_refused_with_their_place(file, name):
         ("a.jsonl", b" \n\n", "data-empty-file", None, "empty"),
         ("a.json", b"[]", "data-empty-file", None, "no rows"),
         ("a.csv", b"input,output\n", "data-empty-file", None, "no rows"),
-        ("a.jsonl", b'[{"input":"a","output":"b"}]', "data-ambiguous", 1, "JSON array"),
+        ("a.jsonl", b'[{"input":"a","output":"b"}]', "data-json-array", 1, "JSON array"),
         ("a.csv", b'{"input":"a"}', "data-ambiguous", 1, "JSON"),
         ("a.txt", b'{"input":"a","output":"b"}', "data-format-unknown", None, "format='jsonl'"),
         ("a.jsonl", b'{"input":"a","output":"b"}\n{"input":"caf\x92","output":"b"}', "data-encoding", 2, "0x92"),
-        ("a.json", b'[\n{"input":"caf\x92"}]', "data-encoding", 2, "0x92"),
+        ("a.json", b'[\n{"input":"caf\x92"}]', "data-encoding", 1, "0x92 on line 2"),
         ("a.csv", b"input,output\na,caf\x92\n", "data-encoding", 2, "0x92"),
         ("a.jsonl", '{"input":"a"}'.encode("utf-16"), "data-encoding", 1, "UTF-16"),
         ("a.jsonl", gzip.compress(b"{}", mtime=0), "data-file", None, ".gz"),
         ("a.jsonl.gz", gzip.compress(b'{"input":"a","output":"b"}', mtime=0)[:-9], "data-file", None, "gzip"),
         ("a.jsonl.gz", b"{}", "data-file", None, "gzip"),
-        ("a.json", b'{\n"data": []}', "data-json", 1, "spread"),
+        ("a.json", b'{\n"data": [{}]}', "data-column", 1, "list 'data'"),
         ("a.csv", b"text,output\na,b\n", "data-column", 1, "input"),
         ("a.csv", b"input,output,input\na,b,c\n", "data-column", 1, "twice"),
         ("a.csv", b"input,output\na,b\na,b,c\n", "data-csv", 3, "3 cells"),
         ("a.csv", b'input,output\na,"b\n', "data-csv", 2, "end of data"),
-        ("a.parquet", b"PAR1....", "data-format-unsupported", None, "from_records"),
     ],
 )
 def test_bad_files_are_refused(file, name, content, code, line, words):
@@ -146,7 +149,7 @@ def test_bad_files_are_refused(file, name, content, code, line, words):
 def test_paths_that_cannot_be_opened(tmp_path, file):
     """A missing file, a directory and an address name the path, and say what there is instead."""
     file([ROW], "there.jsonl")
-    for path, words in ((tmp_path / "no.jsonl", "there.jsonl"), (tmp_path, "directory"), ("gs://b/x.jsonl", "copy")):
+    for path, words in ((tmp_path / "no.jsonl", "there.jsonl"), (tmp_path, "directory"), ("s3://b/x.jsonl", "copy")):
         for function in (read, check_file):
             error = refused(function, path)
             assert error.code == "data-file"
@@ -162,6 +165,7 @@ def test_an_explicit_format_settles_what_is_ambiguous(file):
     assert read(both, format="jsonl")[0].input == "hello"
     assert read(both, format="gemini")[0].input == "hi"
     assert read(file([{"instruction": "a", **ROW}]), format="jsonl")[0].meta == {"instruction": "a"}
+    assert read(file([{"instruction": "a", **ROW}]), format="alpaca")[0].input == "a\nhello"
     assert read(file([{**ROW}], "x.txt"), format="jsonl")[0].output == "greeting"
     assert "contents" in str(refused(read, file([ROW], "y.jsonl"), format="gemini"))
     assert "gemini" in str(refused(read, file([{"contents": TURNS}], "z.jsonl"), format="jsonl"))
@@ -259,7 +263,7 @@ def test_what_has_no_flat_row_is_refused(tmp_path):
     clash = Dataset([Example.of("a", "b", meta={"input": 1})])
     assert refused(write, clash, tmp_path / "x.jsonl", format="jsonl").field == "input"
     with pytest.raises(PlanError):
-        write(clash, tmp_path / "x", format="csv")
+        write(clash, tmp_path / "x", format="xml")
 
 
 # --- records -------------------------------------------------------------------------------------------------------

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemini_tuning.data import FilterReport, estimate_tokens, example_tokens, from_records, instruct, keep, sample
+from gemini_tuning.data import FilterReport, from_records, instruct, keep, sample
 from gemini_tuning.errors import DataError, PlanError
-from gemini_tuning.types import Dataset, Example
+from gemini_tuning.types import Dataset
 
 DATA = from_records(
     [{"input": f"text {n}", "output": "ab"[n % 2], "channel": "mail" if n % 3 else None} for n in range(20)]
@@ -73,28 +73,3 @@ def test_a_filter_that_raises_names_the_row():
         keep(DATA, lambda example: example.meta["nope"])
     assert caught.value.line == 1
     assert isinstance(caught.value.__cause__, KeyError)
-
-
-def test_token_estimates_are_of_the_right_size():
-    """English prose has about four characters a token, digits one each, Chinese less than one a character."""
-    english = "The quick brown fox jumps over the lazy dog while the old farmer watches from his wooden porch. " * 5
-    assert 3 <= len(english) / estimate_tokens(english) <= 5.5
-    assert estimate_tokens("1234567890") == 10
-    assert 0.5 <= estimate_tokens("我想查询信用卡余额") / 9 <= 1
-    assert estimate_tokens("") == 0
-
-
-@given(left=st.text(), right=st.text())
-def test_token_estimates_grow_with_the_text(left, right):
-    """More text is never fewer tokens, up to the piece where the two meet."""
-    assert estimate_tokens(left + " " + right) >= max(estimate_tokens(left), estimate_tokens(right)) - 1.5
-
-
-def test_an_example_counts_all_that_is_sent():
-    """System instruction, tools and files count beside the turns."""
-    plain = Example.of("hello there", "hi")
-    assert (
-        example_tokens(msgspec.structs.replace(plain, system="Be brief.", tools='[{"a":1}]'))
-        > example_tokens(plain)
-        > 2
-    )

@@ -2,57 +2,60 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
-import platform
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeVar, overload
 
 import msgspec
 from pydantic import ValidationError
 
-from .backend import loop
-from .backend.selection import from_description, resolve
-from .display import html_table, table
-from .errors import ConfigError, LedgerError, PlanError
-from .ledger import DEFAULT, Ledger, digest
-from .models import RETIRED, Model, find
-from .plan.estimate import Estimate
-from .plan.plan import Manifest, Plan, TunedFrom, library_versions
-from .plan.steps import (
+from ..backend import loop
+from ..backend.selection import from_description, resolve
+from ..display import html_table, table
+from ..errors import LedgerError, PlanError
+from ..ledger import DEFAULT, Ledger
+from ..models import Price, find
+from ..plan.counting import SAMPLE, Counts
+from ..plan.estimate import Estimate
+from ..plan.plan import Manifest, Plan, TunedFrom
+from ..plan.steps import (
     AnyStep,
     AugmentStep,
     DedupStep,
     FilterStep,
     InstructStep,
     RecipeStep,
+    RedactStep,
+    RepairStep,
     SampleStep,
     SplitStep,
     wrong_setting,
 )
-from .recipes.presets import PresetName, Recipe, known_model, recommend
-from .types import Dataset, Example, Finding, Progress, TunedModel
+from ..recipes.presets import PresetName
+from ..types import Broken, Dataset, Example, TunedModel
+from .core import Core, OnProgress, Part
 
 if TYPE_CHECKING:
-    from .backend.base import Backend
-    from .data.data_report import DataReport
-    from .eval.metrics import MetricLike
-    from .eval.report import Baseline, EvalReport
-    from .jobs.job import TuningJob
-    from .plan.curation import Curation
-    from .plan.steps import Method, Selector
+    from ..backend.base import Backend
+    from ..data.data_report import DataReport
+    from ..data.detectors import Presidio
+    from ..data.learning_curve import LearningCurve
+    from ..data.reading import Format
+    from ..data.repair_report import RepairReport
+    from ..data.spans import Kind
+    from ..eval.metrics import MetricLike
+    from ..eval.report import Baseline, EvalReport
+    from ..jobs.job import TuningJob
+    from ..plan.curation import Curation
+    from ..plan.steps import Method, Selector
 
-_log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
-Part = Literal["train", "validation", "test"]
-OnProgress = Callable[[Progress], None]
+TooLong = Literal["keep", "drop", "cut"]
+Unfixable = Literal["refuse", "drop"]
 BackendLike = Any
 """`"offline"`, a `Vertex(...)`, or anything else that has the backend's methods."""
 
@@ -95,6 +98,7 @@ class TuningProject:
         model: str,
         input: str = "input",
         output: str = "output",
+        bad_rows: Literal["raise", "keep"] = "raise",
         backend: BackendLike = None,
         workdir: str | os.PathLike[str] | None = None,
     ) -> TuningProject:
@@ -106,6 +110,9 @@ class TuningProject:
             model: Base model, for example `gemini-2.5-flash`.
             input: Column of the user's text.
             output: Column of the answer.
+            bad_rows: `"raise"` stops at a row that is unusable and that `repair()` cannot mend. Rows that it can mend,
+                and with `"keep"` all unusable ones, are kept aside: `check()` lists them, `repair()` deals with them,
+                and run verbs refuse to go on before that.
             backend: `"offline"` or `Vertex(...)`; only run verbs need it.
             workdir: Working directory; default `.gemini_tuning` in the current one.
 
@@ -113,10 +120,11 @@ class TuningProject:
             DataError: A column is missing (lists those there are) or a row is unusable (names it).
             PlanError: A name or model that can never work.
         """
-        from .data.reading import from_records
+        from ..data.reading import from_records
 
         plan = _plan(name, model, input, output)
-        return cls._start(plan, from_records(records, input=input, output=output), backend, workdir)
+        data = from_records(records, input=input, output=output, bad_rows="keep")
+        return cls._start(plan, _usable(data, plan, bad_rows), backend, workdir)
 
     @classmethod
     def from_file(
@@ -127,21 +135,24 @@ class TuningProject:
         model: str,
         input: str = "input",
         output: str = "output",
-        format: Literal["jsonl", "json", "csv", "gemini"] | None = None,
+        format: Format | None = None,
+        bad_rows: Literal["raise", "keep"] = "raise",
         backend: BackendLike = None,
         workdir: str | os.PathLike[str] | None = None,
     ) -> TuningProject:
-        """A project from a file: JSONL, JSON or CSV with named columns, or Gemini's own JSONL; also `.gz`.
+        """A project from a file: any format that `data.read` knows, local or `gs://`, also `.gz`.
 
         The format is detected and refused when ambiguous. See `from_records` for the other arguments.
 
         Raises:
             DataError: With file, line and field.
         """
-        from .data.reading import read
+        from ..data.reading import read
 
         plan = _plan(name, model, input, output)
-        return cls._start(plan, read(path, format=format, input=input, output=output), backend, workdir)
+        reader = resolve(backend)
+        data = read(path, format=format, input=input, output=output, bad_rows="keep", backend=reader)
+        return cls._start(plan, _usable(data, plan, bad_rows), reader, workdir)
 
     @classmethod
     def from_plan(
@@ -162,13 +173,14 @@ class TuningProject:
             workdir: As in `from_records`.
             functions: Functions that the plan's `filter` steps name and that cannot be imported.
         """
-        from .data.reading import from_records
+        from ..data.reading import from_records
 
         given: object = plan
         if not isinstance(given, Plan):
             expected = "a Plan"
             raise PlanError.bad_value("from_plan", "plan", plan, expected, hint="Plan.from_json(text) reads one.")
-        project = cls._start(plan, from_records(records, input=plan.input, output=plan.output), backend, workdir)
+        data = _usable(from_records(records, input=plan.input, output=plan.output, bad_rows="keep"), plan, "raise")
+        project = cls._start(plan, data, backend, workdir)
         return replace(project, functions=dict(functions or {}))
 
     @classmethod
@@ -204,7 +216,15 @@ class TuningProject:
         if rows is None:
             msg = f"the rows of the last run are missing or changed in {path} (blobs/{record['rows']})."
             raise LedgerError(msg, hint="start again from your own file.", code="ledger-corrupt")
-        data = Dataset(msgspec.json.decode(rows, type=tuple[Example, ...]), source=record["source"])
+        broken = ledger.blob(record["broken"]) if record.get("broken") else b"[]"
+        if broken is None:
+            msg = f"the broken rows of the last run are missing or changed in {path} (blobs/{record['broken']})."
+            raise LedgerError(msg, hint="start again from your own file.", code="ledger-corrupt")
+        data = Dataset(
+            msgspec.json.decode(rows, type=tuple[Example, ...]),
+            source=record["source"],
+            broken=msgspec.json.decode(broken, type=tuple[Broken, ...]),
+        )
         restored = backend if backend is not None else from_description(record["backend"], staging=record["staging"])
         project = cls._start(Plan.model_validate(record["plan"]), data, restored, path)
         return replace(project, functions=dict(functions or {}))
@@ -217,6 +237,63 @@ class TuningProject:
         return cls(plan=plan, data=data, backend=resolve(backend), workdir=path)
 
     # --- plan verbs ------------------------------------------------------------------------------------------------
+
+    @overload
+    def repair(
+        self, *, too_long: TooLong = ..., unfixable: Unfixable = ..., dry_run: Literal[False] = ...
+    ) -> TuningProject: ...
+    @overload
+    def repair(
+        self, *, too_long: TooLong = ..., unfixable: Unfixable = ..., dry_run: Literal[True]
+    ) -> RepairReport: ...
+    def repair(
+        self, *, too_long: TooLong = "keep", unfixable: Unfixable = "refuse", dry_run: bool = False
+    ) -> TuningProject | RepairReport:
+        """Mends what is safely mended: encodings, JSON layout, roles, shapes, arguments. Each change is listed.
+
+        Never a label, an answer or the end of a cut line is guessed.
+
+        Args:
+            too_long: Examples over the model's limit: `"keep"` them (then `check()` says so), `"drop"` them, or
+                `"cut"` whole turns from the beginning of a conversation.
+            unfixable: Rows that cannot be mended: `"refuse"` keeps them aside, and run verbs stop with the first;
+                `"drop"` goes on without them. Both list them.
+            dry_run: Changes nothing and returns the list of what would change.
+        """
+        repaired = self._add("repair", RepairStep, too_long=too_long, unfixable=unfixable)
+        if not dry_run:
+            return repaired
+        from ..data.repair import repair
+
+        return repair(
+            self.data, too_long=too_long, unfixable=unfixable, input=self.plan.input, output=self.plan.output,
+            dry_run=True,
+        )[1]  # fmt: skip
+
+    def redact(
+        self,
+        *,
+        kinds: Sequence[Kind] | None = None,
+        keep: Sequence[str] | None = None,
+        detector: Presidio | None = None,
+    ) -> TuningProject:
+        """Puts stable placeholders (`<EMAIL_1>`) in the place of personal data, in all parts.
+
+        Args:
+            kinds: Which kinds; None is all.
+            keep: Values to leave, such as the address of your own support desk.
+            detector: A service that finds more, such as names: `Presidio(url=...)`.
+        """
+        from ..data.redact import check_kinds
+
+        check_kinds(kinds, detector)
+        return self._add(
+            "redact",
+            RedactStep,
+            kinds=None if kinds is None else tuple(kinds),
+            keep=None if keep is None else tuple(keep),
+            detector=detector,
+        )
 
     def filter(self, predicate: Callable[[Example], bool], *, name: str | None = None) -> TuningProject:
         """Keeps the examples for which `predicate(example)` is true.
@@ -282,7 +359,7 @@ class TuningProject:
         """
         if system is None and each is None:
             raise PlanError.bad_value("instruct", "system, each", None, "a system instruction, a template, or both")
-        from .data.instruct import check_template
+        from ..data.instruct import check_template
 
         own = f"{{{self.plan.input}}}"
         if each is not None and self.plan.input != "input" and own in each:
@@ -334,7 +411,7 @@ class TuningProject:
 
     def extend(self, records: Iterable[Any]) -> TuningProject:
         """The same plan with more rows; they go through every step, deduplication among them."""
-        from .data.reading import from_records
+        from ..data.reading import from_records
 
         more = from_records(records, input=self.plan.input, output=self.plan.output)
         # Origins count occurrences, so they are given anew over all rows; what was written from a row keeps its own.
@@ -358,13 +435,17 @@ class TuningProject:
         """
         if n < 1:
             raise PlanError.bad_value("preview", "n", n, "1 or more")
-        done = self._recorded_curation()
+        from ..data.transcript import Preview
+
+        done = self._core.recorded_curation()
         if done is not None:
-            return list(done.train[:n])
-        return [self.plan.instructions.apply(example) for example in self.data[:n]]
+            return Preview(done.train[:n])
+        return Preview(self.plan.instructions.apply(example) for example in self.data[:n])
 
     def explain(self) -> str:
-        """The plan in words, in the order in which it is carried out."""
+        """The plan in words, in the order in which it is carried out, and one example exactly as Gemini reads it."""
+        from ..data.transcript import transcript
+
         lines = [f"{self.plan.name}: tune {self.plan.model} with {len(self.data):,} rows from {self.data.source}."]
         if self.plan.tuned_from:
             lines.append(f"Go on from {self.plan.tuned_from.model}.")
@@ -380,72 +461,101 @@ class TuningProject:
         lines.append(f"Recipe: {recipe.arguments()}")
         if self.plan.opaque:
             lines.append(f"Functions that the plan names and does not hold: {', '.join(self.plan.opaque)}")
-        where = ", ".join(self._where.values()) or "none yet"
+        where = ", ".join(self._core.where.values()) or "none yet"
         lines.append(f"Backend: {where}. Working directory: {self.workdir}.")
+        if len(self.data):
+            lines += ["", "The first example, as Gemini reads it:"]
+            lines.append(str(transcript(self.preview(1)[0], instructions=written)))
         return "\n".join(lines)
 
-    def check(self) -> DataReport:
+    def check(
+        self,
+        *,
+        production: Dataset | Iterable[str] | str | os.PathLike[str] | None = None,
+        leak_from: Dataset | str | os.PathLike[str] | None = None,
+    ) -> DataReport:
         """What is wrong with the data, before any money is spent: findings with file, line, field and what to do.
 
         The plan's local steps are carried out first (everything but augmentation), so what they mend is not
         reported, and leaks between the parts are.
+
+        Args:
+            production: A sample of what users really ask: texts, a data set or a file. Training unlike it is a finding.
+            leak_from: A data set or file that training must not have seen, for example a test set kept elsewhere.
         """
-        from .data.check import Limits, check
+        from ..data.check import Limits, check, merged, read_texts
+        from ..data.reading import read
 
-        parts = self._local_curation.parts
-        model = find(self.plan.model)
-        limits = Limits(tokens_per_example=model.tokens_per_example) if model else Limits()
+        input, output = self.plan.input, self.plan.output
+        if isinstance(production, str | os.PathLike):
+            production = read_texts(production, input=input)
+        if isinstance(leak_from, str | os.PathLike):
+            leak_from = read(leak_from, input=input, output=output, bad_rows="keep", backend=self.backend)
+        curation = self._core.local_curation
+        train = Dataset(curation.train, source=self.data.source, broken=curation.broken, notes=self.data.notes)
         is_split = any(isinstance(step, SplitStep) for step in self.plan.steps)
-        report = check(parts if is_split else parts.train, limits=limits)
-        known = {finding.code for finding in report.findings}
-        more = [each for each in self._local_curation.findings if each.code not in known]
-        if self.plan.tuned_from is not None:
-            held_out = (*self._local_curation.validation, *self._local_curation.test)
-            more += self._trained_on(self.plan.tuned_from.key, held_out)
-        return msgspec.structs.replace(report, findings=(*more, *report.findings))
-
-    def estimate(self) -> Estimate:
-        """Examples, tokens, cost range and the recipe with its reason, before anything is bought."""
-        from .data.tokens import example_tokens
-
-        done = self._recorded_curation()
-        train = (done or self._local_curation).train
-        augments = any(isinstance(step, AugmentStep) for step in self.plan.data_steps)
-        basis = "after curation" if done or not augments else "after curation, without what augmentation will add"
-        tokens = sum(example_tokens(example) for example in train)
-        recipe = self._recipe(len(train), tokens / max(1, len(train)))
-        model = find(self.plan.model)
-        return Estimate(
-            examples=len(train),
-            tokens=(round(tokens * 0.8), round(tokens * 1.25)),
-            recipe=recipe,
-            price=model.training_price if model else None,
-            price_source=(model.price_source if model else None) or "",
-            simulated=self.backend.simulated if self.backend else None,
-            basis=basis,
+        report = check(
+            replace(curation.parts, train=train) if is_split else train,
+            limits=Limits.of(find(self.plan.model)),
+            production=production,
+            leak_from=leak_from,
+            input=input,
+            output=output,
         )
+        more = list(curation.findings)
+        if self.plan.tuned_from is not None:
+            more += self._core.trained_on(self.plan.tuned_from.key, (*curation.validation, *curation.test))
+        return merged(report, more)
+
+    def learning_curve(self, *, seed: int = 0) -> LearningCurve:
+        """Would more of the same data help? A small model's score at 10, 20, 40, 80 and 100 % of the training rows.
+
+        The curve of a small local model on this task, with intervals: a proxy for Gemini's, and it says so.
+        """
+        from ..data.learning_curve import learning_curve
+
+        return learning_curve(self._core.local_curation.train, seed=seed)
+
+    def estimate(self, *, prices: Price | None = None, counts: Counts | None = None) -> Estimate:
+        """Examples, tokens, cost range and the recipe with its reason, before anything is bought.
+
+        Args:
+            prices: Your own, in USD per million tokens; the table's, which are dated, when None.
+            counts: Of `count_tokens()`, in place of the offline estimate.
+        """
+        from ..plan.tokens import training_tokens
+
+        done = self._core.recorded_curation()
+        parts = done or self._core.local_curation
+        augments = any(isinstance(step, AugmentStep) for step in self.plan.data_steps)
+        average = sum(training_tokens(parts.train)) / max(1, len(parts.train))
+        return Estimate.of(
+            parts.train,
+            parts.validation,
+            test=parts.test,
+            prices=prices,
+            counts=counts,
+            recipe=self._core.recipe(len(parts.train), average),
+            simulated=self.backend.simulated if self.backend else None,
+            scope="after curation" if done or not augments else "after curation, without what augmentation will add",
+        )
+
+    def count_tokens(self, *, sample: int = SAMPLE, progress: OnProgress | None = None) -> Counts:
+        """Tokens of the training part as the service counts them, for `estimate(counts=...)`.
+
+        Needs a backend. Up to `sample` examples are counted one by one and kept on record; the total of more is an
+        interval. Google does not charge for counting.
+        """
+        return loop.run(self._core.count_tokens(sample, progress))
 
     @property
     def is_recorded(self) -> bool:
         """Whether the working directory holds this project's curated data already."""
-        return self._ledger.read_bytes("curation", self._data_key) is not None
+        return self._core.ledger.read_bytes("curation", self._core.data_key) is not None
 
     def manifest(self) -> Manifest:
         """What a run of this project is made from: plan, fingerprint of the data, versions, backend, keys."""
-        where = self.backend.describe() if self.backend else None
-        return Manifest(
-            plan=self.plan,
-            fingerprint=self.data.fingerprint,
-            source=self.data.source,
-            rows=len(self.data),
-            step_keys=self.plan.step_keys(self.data.fingerprint, where),
-            data_key=self._data_key,
-            opaque=self.plan.opaque,
-            backend=where,
-            simulated=self.backend.simulated if self.backend else None,
-            python=platform.python_version(),
-            versions=library_versions(),
-        )
+        return self._core.manifest()
 
     # --- run verbs -------------------------------------------------------------------------------------------------
 
@@ -454,7 +564,7 @@ class TuningProject:
 
         Needs a backend only when the plan augments.
         """
-        return loop.run(self._curate(progress))
+        return loop.run(self._core.curate(progress))
 
     def baseline(
         self,
@@ -475,7 +585,7 @@ class TuningProject:
             concurrency: Calls at a time.
             progress: Called as rows are done.
         """
-        return loop.run(self._baseline(metrics, models, on, limit, concurrency, progress))
+        return loop.run(self._core.baseline(metrics, models, on, limit, concurrency, progress))
 
     def tune(self, *, attempt: int = 1, progress: OnProgress | None = None) -> TuningJob:
         """Buys the tuning job, at most once, and returns when the service has acknowledged it.
@@ -492,7 +602,7 @@ class TuningProject:
             ConfigError: No backend, no staging bucket, unknown model without explicit settings.
             BackendError: The service refused.
         """
-        return loop.run(self._tune(attempt, progress))
+        return loop.run(self._core.tune(attempt, progress))
 
     def evaluate(
         self,
@@ -513,182 +623,18 @@ class TuningProject:
             concurrency: Calls at a time.
             progress: Called as rows are done.
         """
-        return loop.run(self._evaluate(metrics, model, on, limit, concurrency, progress))
+        return loop.run(self._core.evaluate(metrics, model, on, limit, concurrency, progress))
 
     @property
     def aio(self) -> AsyncTuningProject:
         """The run verbs, awaitable from any event loop."""
         return AsyncTuningProject(self)
 
-    # --- the async core --------------------------------------------------------------------------------------------
-
-    async def _curate(self, progress: OnProgress | None) -> Curation:
-        # In a thread: hashing a million rows takes a while, and other projects share this loop.
-        key = await asyncio.to_thread(lambda: self._data_key)
-        async with loop.lock_for(f"{self.workdir.resolve()} {key}"):
-            return await self._curate_once(key, progress)
-
-    async def _curate_once(self, key: str, progress: OnProgress | None) -> Curation:
-        from .plan.curation import Curation, curate
-
-        ledger = self._ledger
-        kept = await asyncio.to_thread(ledger.read_bytes, "curation", key)
-        if kept is not None:
-            return await asyncio.to_thread(Curation.from_json, kept)
-        augments = any(isinstance(step, AugmentStep) for step in self.plan.data_steps)
-        caller = None
-        if augments:
-            caller = self._backend("curate").caller(self.plan.model)
-        result = await curate(
-            self.plan,
-            self.data,
-            key=key,
-            caller=caller,
-            replies=lambda: ledger.journal("replies", digest("augment", self.plan.model, str(self._where))),
-            functions=self.functions,
-            progress=progress,
-        )
-        if any(getattr(report, "failures", ()) for report in result.reports):
-            # Not kept: the next call asks for what failed, and reads the replies that came from the journal.
-            _log.warning("some augmentation calls failed; curate() again asks for them only")
-        else:
-            await asyncio.to_thread(ledger.write_bytes, "curation", key, result.to_json())
-        await asyncio.to_thread(self._remember)
-        return result
-
-    async def _tune(self, attempt: int, progress: OnProgress | None) -> TuningJob:
-        from .data.tokens import example_tokens
-        from .data.writing import gemini_lines
-        from .jobs.job import TuningJob
-        from .jobs.purchase import Order, recorded, submit
-
-        if isinstance(attempt, bool) or not isinstance(attempt, int) or attempt < 1:
-            raise PlanError.bad_value("tune", "attempt", attempt, "1 or more")
-        backend, ledger = self._backend("tune"), self._ledger
-        backend.check_ready()
-        self._known_model()
-        curation = await self._curate(progress)
-        lost = sum(len(getattr(report, "failures", ())) for report in curation.reports)
-        if lost:
-            msg = f"tune(): {lost:,} augmentation calls failed, so the training data are not what the plan says."
-            hint = "call again: only what failed is asked for."
-            raise PlanError(msg, hint=hint, code="plan-incomplete")
-        if not len(curation.train):
-            msg = "tune(): no row is left to train on."
-            raise PlanError(msg, hint="print(project.curate()) shows where the rows went.", code="plan-empty")
-        tokens = await asyncio.to_thread(lambda: sum(map(example_tokens, curation.train)) / len(curation.train))
-        recipe = self._recipe(len(curation.train), tokens)
-        settings = recipe.settings()
-        plan = self.plan
-        start = [plan.tuned_from.model, plan.tuned_from.checkpoint] if plan.tuned_from else None
-        key = digest("tune", curation.key, repr(self._where), plan.model, repr(start), repr(settings), str(attempt))
-        if recorded(ledger, key) is None:
-            await asyncio.to_thread(self._remember, "tuned")
-        train = await asyncio.to_thread(gemini_lines, curation.train)
-        validation = await asyncio.to_thread(gemini_lines, curation.validation) if len(curation.validation) else None
-        instructions = msgspec.to_builtins(plan.instructions)
-        order = Order(
-            key=key,
-            display_name=plan.name[:100],
-            base_model=plan.tuned_from.model if plan.tuned_from else plan.model,
-            checkpoint=plan.tuned_from.checkpoint if plan.tuned_from else None,
-            train=train,
-            validation=validation,
-            epochs=recipe.epochs,
-            learning_rate_multiplier=recipe.learning_rate_multiplier,
-            adapter_size=recipe.adapter_size,
-            facts={
-                "model": plan.model, "recipe": recipe.model_dump(mode="json"), "instructions": instructions,
-                "data_key": curation.key, "fingerprint": self.data.fingerprint, "attempt": attempt,
-                "examples": len(curation.train), "validation_examples": len(curation.validation),
-            },
-        )  # fmt: skip
-        record = await submit(backend, ledger, order)
-        return TuningJob(backend, ledger, record, await backend.get_job(record.name))
-
-    async def _evaluate(
-        self,
-        metrics: Sequence[MetricLike],
-        model: TunedModel | str | None,
-        on: Part | Dataset,
-        limit: int | None,
-        concurrency: int,
-        progress: OnProgress | None,
-    ) -> EvalReport:
-        from .eval.metrics import metric_spec
-        from .eval.report import EvalReport
-        from .eval.runner import describe, evaluate_async
-
-        describe(metrics, {})  # says what is no metric, before anything is asked
-        backend, ledger = self._backend("evaluate"), self._ledger
-        dataset, named = await self._part(on, progress)
-        if isinstance(model, TunedModel):
-            caller = model.caller
-        elif model is None and self.plan.tuned_from is not None:
-            caller = backend.caller(self.plan.tuned_from.endpoint, base_model=self.plan.model)
-        else:
-            # An endpoint by name is asked like the project's model: the settings of a call depend on the base model.
-            named_model = model or self.plan.model
-            base = self.plan.model if named_model.startswith("projects/") else None
-            caller = backend.caller(named_model, base_model=base)
-        fingerprint = await asyncio.to_thread(lambda: dataset.fingerprint)
-        specs = [metric_spec(metric) for metric in metrics]
-        key = digest(
-            "evaluation",
-            fingerprint,
-            caller.model,
-            repr(self._where),
-            repr(specs),
-            repr(limit),
-            named,
-            self.plan.model,  # the judge, where none is named
-            model.key if isinstance(model, TunedModel) else "",
-        )
-        async with loop.lock_for(f"{self.workdir.resolve()} {key}"):
-            kept = await asyncio.to_thread(ledger.read_bytes, "evaluation", key)
-            if kept is not None:
-                report = await asyncio.to_thread(EvalReport.from_json, kept)
-                if not report.failures:  # rows that failed on the way are tried again; the others are on record
-                    return report
-            report = await evaluate_async(
-                dataset,
-                metrics,
-                caller,
-                on=named,
-                concurrency=concurrency,
-                limit=limit,
-                generations=ledger.journal("generations", digest("generations", caller.model, repr(self._where))),
-                grades=ledger.journal("grades", digest("grades", repr(self._where))),
-                judge=lambda judge: backend.caller(judge or self.plan.model),
-                progress=progress,
-            )
-            start = model.key if isinstance(model, TunedModel) else ""
-            if model is None and self.plan.tuned_from is not None:
-                start = self.plan.tuned_from.key
-            if start and on != "train":
-                leaks = await asyncio.to_thread(self._trained_on, start, dataset)
-                report = msgspec.structs.replace(report, findings=(*leaks, *report.findings))
-            await asyncio.to_thread(ledger.write_bytes, "evaluation", key, report.to_json())
-            await asyncio.to_thread(self._remember)
-            return report
-
-    async def _baseline(
-        self,
-        metrics: Sequence[MetricLike],
-        models: Sequence[str],
-        on: Part | Dataset,
-        limit: int | None,
-        concurrency: int,
-        progress: OnProgress | None,
-    ) -> Baseline:
-        from .eval.report import Baseline
-
-        reports = {}
-        for model in (models,) if isinstance(models, str) else models or (self.plan.model,):
-            reports[model] = await self._evaluate(metrics, model, on, limit, concurrency, progress)
-        return Baseline(reports=reports)
-
     # --- shared ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _core(self) -> Core:
+        return Core(self.plan, self.data, self.backend, self.workdir, self.functions)
 
     def _then(self, step: AnyStep) -> TuningProject:
         return replace(self, plan=self.plan.then(step))
@@ -701,127 +647,8 @@ class TuningProject:
             place = str(first["loc"][0]) if first["loc"] else "argument"
             raise PlanError.bad_value(verb, place, values.get(place), first["msg"]) from None
 
-    @property
-    def _ledger(self) -> Ledger:
-        return Ledger(self.workdir, self.plan.name)
-
-    @cached_property
-    def _local_curation(self) -> Curation:
-        """All steps that cost nothing: everything but augmentation."""
-        from .plan.curation import curate
-
-        return loop.run(curate(self.plan, self.data, key="", caller=None, functions=self.functions))
-
-    def _trained_on(self, key: str, rows: Iterable[Example]) -> list[Finding]:
-        """A finding when the model that was bought under `key` was trained on some of these rows.
-
-        Known only where the working directory holds that job and its data.
-        """
-        from .jobs.purchase import recorded
-        from .plan.curation import Curation
-
-        job = recorded(self._ledger, key) if key else None
-        kept = self._ledger.read_bytes("curation", str(job.facts.get("data_key", "none"))) if job else None
-        if kept is None:
-            return []
-        trained = {(example.text, example.output) for example in Curation.from_json(kept).train}
-        seen = [row for row in rows if (row.text, row.output) in trained]
-        if not seen:
-            return []
-        return [
-            Finding(
-                code="eval-trained-on", severity="stop", count=len(seen), where=tuple(row.where for row in seen[:1000]),
-                message=f"{len(seen):,} held-out rows are rows that the tuned model was trained on.",
-                hint="split with the seed and the rows of that job, or evaluate on rows that are new: on=Dataset(...).",
-            )
-        ]  # fmt: skip
-
-    @property
-    def _where(self) -> dict[str, str]:
-        return self.backend.describe() if self.backend else {}
-
-    def _backend(self, verb: str) -> Backend:
-        if self.backend is None:
-            raise ConfigError.no_backend(verb)
-        return self._bound
-
-    @cached_property
-    def _bound(self) -> Backend:
-        assert self.backend is not None
-        return self.backend.bind(str(self.workdir.resolve()))
-
-    @cached_property
-    def _data_key(self) -> str:
-        return self.plan.data_key(self.data.fingerprint, self._where)
-
-    def _recorded_curation(self) -> Curation | None:
-        """For look verbs: a directory that cannot be used is reported by the run verb that needs it."""
-        from .plan.curation import Curation
-
-        try:
-            kept = self._ledger.read_bytes("curation", self._data_key)
-        except LedgerError:
-            return None
-        return None if kept is None else Curation.from_json(kept)
-
-    def _known_model(self) -> Model | ConfigError:
-        """The model's row, or why there is none when all settings are given; raises ConfigError when they are not."""
-        try:
-            return known_model(self.plan.model)
-        except ConfigError as error:
-            explicit = {"epochs", "learning_rate_multiplier", "adapter_size"} <= set(self.plan.recipe.settings)
-            if explicit and self.plan.model not in RETIRED:
-                return error
-            raise
-
-    def _recipe(self, examples: int, avg_tokens: float) -> Recipe:
-        step, model = self.plan.recipe, self.plan.model
-        known = self._known_model()
-        if isinstance(known, ConfigError):
-            message = f"{known.message} Your own settings are sent as they are."
-            warnings.warn(message, UserWarning, stacklevel=_outside())
-            base = Recipe(model=model, why="the model is outside the table", source="you")
-        else:
-            base = recommend(model, examples, avg_tokens=avg_tokens, preset=step.name)
-            adapter = step.settings.get("adapter_size")
-            if adapter is not None and adapter not in known.adapters:
-                expected = f"one of {', '.join(map(str, known.adapters))} for {model}"
-                raise PlanError.bad_value("recipe", "adapter_size", adapter, expected)
-        if not step.settings:
-            return base
-        own = ", ".join(f"{name}={value}" for name, value in step.settings.items())
-        why = f"{base.why}; given by you: {own}"
-        return Recipe.model_validate({**base.model_dump(), **step.settings, "why": why})
-
-    async def _part(self, on: Part | Dataset, progress: OnProgress | None) -> tuple[Dataset, str]:
-        if isinstance(on, Dataset):
-            return on.replace(map(self.plan.instructions.apply, on)), f"{len(on):,} rows of {on.source}"
-        if on not in ("train", "validation", "test"):
-            raise PlanError.bad_value("evaluate", "on", on, "'train', 'validation', 'test' or a Dataset")
-        curation = await self._curate(progress)
-        part: Dataset = getattr(curation, on)
-        if not len(part):
-            is_split = any(isinstance(step, SplitStep) for step in self.plan.steps)
-            hint = f"add .split({'' if on == 'train' else f'{on}=0.1'}), or give on= a Dataset."
-            if is_split:
-                hint = "print(project.curate()) shows where the rows went; bring more rows, or give on= a Dataset."
-            msg = f"the {on} part is empty{' after the split: too few rows' if is_split else ''}."
-            raise PlanError(msg, hint=hint, code="plan-empty")
-        return part, on
-
-    def _remember(self, kind: Literal["project", "tuned"] = "project") -> None:
-        """Keeps plan, rows and backend, so that `open(workdir)` finds them."""
-        ledger = self._ledger
-        rows = ledger.put_blob(msgspec.json.encode(self.data.examples))
-        record = {
-            "plan": self.plan.model_dump(mode="json"), "rows": rows, "source": self.data.source,
-            "backend": self._where, "staging": getattr(self.backend, "staging", None),
-            "manifest": self.manifest().model_dump(mode="json", exclude={"plan"}),
-        }  # fmt: skip
-        ledger.write(kind, digest(self.plan.to_json(), rows, repr(self._where)), record)
-
     def _table(self) -> list[tuple[str, str, str, str]]:
-        done = self._recorded_curation()
+        done = self._core.recorded_curation()
         stages = dict(enumerate(done.stages)) if done else {}
         rows: list[tuple[str, str, str, str]] = []
         for at, step in enumerate(self.plan.data_steps):
@@ -836,7 +663,7 @@ class TuningProject:
         return rows
 
     def _title(self) -> str:
-        where = "no backend" if self.backend is None else self._where["kind"]
+        where = "no backend" if self.backend is None else self._core.where["kind"]
         mark = ", simulated" if self.backend is not None and self.backend.simulated else ""
         return f"TuningProject({self.plan.name!r}, {self.plan.model}, {len(self.data):,} rows, {where}{mark})"
 
@@ -855,7 +682,7 @@ class AsyncTuningProject:
 
     async def curate(self, *, progress: OnProgress | None = None) -> Curation:
         """As `TuningProject.curate`."""
-        return await loop.join(self._project._curate(progress))
+        return await loop.join(self._project._core.curate(progress))
 
     async def baseline(
         self,
@@ -867,11 +694,11 @@ class AsyncTuningProject:
         progress: OnProgress | None = None,
     ) -> Baseline:
         """As `TuningProject.baseline`."""
-        return await loop.join(self._project._baseline(metrics, models, on, limit, concurrency, progress))
+        return await loop.join(self._project._core.baseline(metrics, models, on, limit, concurrency, progress))
 
     async def tune(self, *, attempt: int = 1, progress: OnProgress | None = None) -> TuningJob:
         """As `TuningProject.tune`; safe to repeat after a crash."""
-        return await loop.join(self._project._tune(attempt, progress))
+        return await loop.join(self._project._core.tune(attempt, progress))
 
     async def evaluate(
         self,
@@ -883,15 +710,24 @@ class AsyncTuningProject:
         progress: OnProgress | None = None,
     ) -> EvalReport:
         """As `TuningProject.evaluate`."""
-        return await loop.join(self._project._evaluate(metrics, model, on, limit, concurrency, progress))
+        return await loop.join(self._project._core.evaluate(metrics, model, on, limit, concurrency, progress))
 
 
-def _outside() -> int:
-    """The `stacklevel` of the first frame that is not this package's: the user's line."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith(f"{__package__}."):
-        level, frame = level + 1, frame.f_back
-    return level
+def _usable(data: Dataset, plan: Plan, bad_rows: Literal["raise", "keep"]) -> Dataset:
+    """The data as read, unless a row is broken beyond repair and that was not to be kept."""
+    from ..data.repair import fixable
+    from ..data.rows import Columns
+    from ..plan.curation import refuse_broken
+
+    if bad_rows not in ("raise", "keep"):
+        raise PlanError.bad_value("from_file", "bad_rows", bad_rows, "'raise' or 'keep'")
+    if bad_rows == "raise":
+        columns = Columns(plan.input, plan.output)
+        lost = tuple(row for row in data.broken if not fixable(row, columns))
+        if lost:
+            hint = "with bad_rows='keep' check() lists them, and .repair(unfixable='drop') goes on without them."
+            raise refuse_broken(lost, hint)
+    return data
 
 
 def _plan(name: str, model: str, input: str, output: str) -> Plan:

@@ -1,0 +1,141 @@
+"""Rows laid out once for all checks, and the one way to make a finding about them."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import accumulate
+from zlib import crc32
+
+import msgspec
+
+from ...models import EXAMPLES, TOKENS_PER_EXAMPLE, VALIDATION_EXAMPLES, Model
+from ...types import Example, Finding, Json, Location, Severity
+from ..parts import Parts, label_like
+
+PLACES = 1000
+"""Places that a finding names; `count` says how many there are."""
+
+_BLOCK = 1 << 22
+"""Characters that `find_in` joins at a time."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model takes: the strictest of today's models when nothing else is said (Google's pages, read 2026-11)."""
+
+    tokens_per_example: int = TOKENS_PER_EXAMPLE
+    examples: int = EXAMPLES
+    validation_examples: int = VALIDATION_EXAMPLES
+
+    @classmethod
+    def of(cls, model: Model | None) -> Limits:
+        """The limits of a row of the model table; the strictest of today's for None."""
+        if model is None:
+            return cls()
+        return cls(
+            tokens_per_example=model.tokens_per_example,
+            examples=model.examples,
+            validation_examples=model.validation_examples,
+        )
+
+
+class Table:
+    """Columns of the rows of all parts: train, then validation, then test.
+
+    Attributes:
+        rows: The examples.
+        part: The part of each row: `"train"`, `"validation"` or `"test"`.
+        inputs: What the user wrote, without instructions.
+        outputs: The targets.
+        plain: Whether the row is one user text and one model text, without tools: most rows are, and need no look at
+            their structure.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.rows: list[Example] = [*parts.train, *parts.validation, *parts.test]
+        self.part: list[str] = (
+            ["train"] * len(parts.train) + ["validation"] * len(parts.validation) + ["test"] * len(parts.test)
+        )
+        self.inputs = [example.input for example in self.rows]
+        self.outputs = [example.output for example in self.rows]
+        self.plain = [_is_plain(example) for example in self.rows]
+
+    @cached_property
+    def labels(self) -> bool:
+        """Whether the outputs are classes."""
+        return label_like(self.rows)
+
+    def sample(self, n: int, of: str | None = None) -> list[int]:
+        """At most `n` row numbers, in order, chosen by content: the same rows whatever their order."""
+        rows = [row for row, part in enumerate(self.part) if of is None or part == of]
+        if len(rows) <= n:
+            return rows
+        ranks = self._ranks
+        return sorted(heapq.nsmallest(n, rows, key=lambda row: (ranks[row], self.inputs[row], self.outputs[row])))
+
+    @cached_property
+    def _ranks(self) -> list[int]:
+        """A number made from each input: the order in which rows are taken into samples."""
+        return [crc32(text.encode("utf-8", "surrogatepass")) for text in self.inputs]
+
+
+def _is_plain(example: Example) -> bool:
+    turns = example.turns
+    return (
+        len(turns) == 2
+        and example.tools is None
+        and not example.completions
+        and turns[0].role == "user"
+        and turns[1].role == "model"
+        and all(len(turn.parts) == 1 and turn.parts[0].other is None for turn in turns)
+    )
+
+
+def finding(
+    code: str,
+    severity: Severity,
+    message: str,
+    rows: Sequence[Example] = (),
+    *,
+    hint: str = "",
+    field: str | None = None,
+    fields: Sequence[str] = (),
+    details: dict[str, Json] | None = None,
+) -> Finding:
+    """A finding about rows: `field` for all of them, or one of `fields` for each."""
+    named: Sequence[str | None] = fields or [field] * min(len(rows), PLACES)
+    return Finding(
+        code=code, severity=severity, message=message, hint=hint, count=len(rows), details=details or {},
+        where=tuple(
+            Location(each.where.file, each.where.line, name or each.where.field)
+            for each, name in zip(rows[:PLACES], named, strict=False)
+        ),
+    )  # fmt: skip
+
+
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def find_in(texts: Sequence[str], pattern: re.Pattern[str]) -> Iterator[tuple[int, re.Match[str]]]:
+    """Matches of a pattern with the number of the text that each is in.
+
+    Texts are joined by a line break and scanned together, since a call for each of a million short texts costs more
+    than the search. So the pattern must not match a line break.
+    """
+    start = 0
+    while start < len(texts):
+        stop, size = start, 0
+        while stop < len(texts) and (stop == start or size + len(texts[stop]) < _BLOCK):
+            size += len(texts[stop]) + 1
+            stop += 1
+        block = texts[start:stop]
+        ends = list(accumulate(len(text) + 1 for text in block))
+        for match in pattern.finditer("\n".join(block)):
+            yield start + bisect_right(ends, match.start()), match
+        start = stop

@@ -1,0 +1,488 @@
+"""Labels that are probably wrong, found by asking a model that has not seen the row.
+
+Each row is labelled by a small model (`classifier`) learnt from other rows. Rows are ordered by the ratio of the
+model's confidence in the best other class to that in the given label; measured, no other order has more wrong labels
+among its first rows (`docs/labels.md`).
+
+How many of them to show is the harder question, because a model that is unsure contradicts right labels too. Its own
+probabilities say how often: if every label were drawn from them, so many rows would be contradicted so strongly. Only
+what is beyond that is evidence of wrong labels, and where nothing is, no row is shown. Beside it stands the estimate of
+confident learning (Northcutt, Jiang and Chuang, Confident learning, JAIR 70, 2021), which counts a row when the model
+gives another class at least the confidence that this class's own rows have on average; it takes hard rows for wrong
+ones, so it is a point between two ends and never the only number.
+
+Rows that fold to the same text are never on both sides, or a copy with the same wrong label would defend it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from .. import display
+from ..errors import DataError, PlanError
+from ..types import Json
+from .classifier import Floats, Mask, SmallModel, View, blended
+from .features import MAX_CHARACTERS, Floats32, Ints
+from .fold import key
+
+MAX_ROWS = 20_000
+"""The model learns from at most so many rows; more make it slower and hardly better."""
+TEXTS_PER_CLASS = 5
+"""Classes with fewer different texts are left out: there is nothing to hold out."""
+ROWS = 40
+"""With fewer rows no rate can be told from chance."""
+_ROWS_PER_TARGET = 2
+_SAMPLED_PER_CLASS = 20
+_PROBABILITIES = 50_000_000  # 200 MB: rows x classes held at once
+_VIEW = 4096  # rows beyond the sample whose features are held at once
+_LONG = 200  # characters: above, the quick model leaves out pieces of words, which cost most and add least there
+_Z = NormalDist().inv_cdf(0.975)
+_SURE = NormalDist().inv_cdf(0.99)
+
+
+class Suspect(NamedTuple):
+    """A row whose label the model contradicts.
+
+    Attributes:
+        row: 0-based place in what was given.
+        given: The label it has.
+        predicted: The label that the model would give.
+        confidence: The model's probability of `predicted`.
+        self_confidence: The model's probability of `given`.
+        text: The row's text.
+    """
+
+    row: int
+    given: str
+    predicted: str
+    confidence: float
+    self_confidence: float
+    text: str
+
+
+class Noise(NamedTuple):
+    """The share of wrong labels among `n` rows: an estimate between two ends.
+
+    Attributes:
+        value: Confident learning's estimate, held between the ends.
+        low: Contradictions beyond what the model's own doubt explains, less three standard errors: at least so many.
+        high: All labels that the model contradicts, with the upper end of their 95 % interval (Wilson).
+        n: Rows looked at.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelSuspects:
+    """Labels that are probably wrong, most suspicious first.
+
+    Attributes:
+        suspects: The rows for whose contradiction the model's own doubt is no explanation; none when there is no
+            such excess. Read them: some are right and merely unusual.
+        n: Rows given.
+        scored: Rows that were looked at (those of classes with too few texts are not, nor those above a limit).
+        trained: Rows that the model learnt from.
+        noise: Estimated share of wrong labels among the scored rows, between two ends that are wide where the model
+            is weak; None when not usable.
+        accuracy: How often the model gives a held-out row its label; None when not usable.
+        left_out: Labels with too few different texts, and their rows.
+        usable: Whether the data can support such a search at all.
+        reason: Why not, or "".
+        order: Every scored row, most suspicious first (0-based); for another cut than `suspects`.
+    """
+
+    suspects: tuple[Suspect, ...] = ()
+    n: int = 0
+    scored: int = 0
+    trained: int = 0
+    noise: Noise | None = None
+    accuracy: float | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
+    usable: bool = True
+    reason: str = ""
+    order: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def to_records(self) -> list[dict[str, Json]]:
+        """One row a suspect, most suspicious first, with its `rank` from 1."""
+        return [{"rank": rank, **each._asdict()} for rank, each in enumerate(self.suspects, 1)]
+
+    def _head(self) -> str:
+        if not self.usable:
+            return f"LabelSuspects: cannot tell for these {self.n:,} rows: {self.reason}"
+        noise = cast(Noise, self.noise)
+        return (
+            f"LabelSuspects: {len(self.suspects):,} of {self.scored:,} labels are suspicious; wrong are about "
+            f"{noise.value:.1%} ({noise.low:.1%} to {noise.high:.1%})"
+        )
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if self.usable:
+            notes.append(
+                f"The small model gives {self.accuracy:.1%} of held-out rows their label; read before you change."
+            )
+            if self.trained < self.scored:
+                notes.append(f"It learnt from a sample of {self.trained:,} rows.")
+        skipped = self.n - self.scored - sum(self.left_out.values())
+        if self.usable and skipped > 0:
+            notes.append(f"{skipped:,} rows were not looked at: above the limit of rows.")
+        if self.left_out and self.usable:
+            names = ", ".join(
+                f"{display.shorten(name, 30)!r} {rows:,}" for name, rows in list(self.left_out.items())[:5]
+            )
+            more = f", and {len(self.left_out) - 5:,} more" if len(self.left_out) > 5 else ""
+            notes.append(f"Left out, fewer than {TEXTS_PER_CLASS} different texts: {names}{more}.")
+        return notes
+
+    _HEADER = ("row", "given", "predicted", "confidence", "in given", "text")
+
+    def _rows(self, n: int) -> list[tuple[object, ...]]:
+        return [
+            (each.row, each.given, each.predicted, f"{each.confidence:.2f}", f"{each.self_confidence:.3f}", each.text)
+            for each in self.suspects[:n]
+        ]
+
+    def __repr__(self) -> str:
+        shown = [display.table(self._HEADER, self._rows(5))] if self.suspects else []
+        return "\n".join([self._head(), *shown, *self._notes()])
+
+    def _repr_html_(self) -> str:
+        rows = [tuple(display.shorten(cell, 200) for cell in row) for row in self._rows(20)]
+        shown = display.html_table(self._HEADER, rows, caption="Most suspicious first") if rows else ""
+        return display.paragraph(self._head()) + shown + "".join(map(display.paragraph, self._notes()))
+
+
+def label_suspects(
+    texts: Iterable[str],
+    labels: Iterable[str],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    max_rows: int = MAX_ROWS,
+    score_all: bool = True,
+    quick: bool = False,
+) -> LabelSuspects:
+    """Rows whose label a model contradicts that has not seen them.
+
+    Args:
+        texts: n texts.
+        labels: n labels, compared as they stand.
+        folds: Parts that are held out in turn, 2 or more.
+        seed: Of the parts and of the sample.
+        max_rows: The model learns from at most so many rows, a sample by content and in proportion to the classes
+            (at least 20 of each where there are so many).
+        score_all: Look at every row even so; False looks at the sample only, and says so.
+        quick: Naive Bayes alone: a tenth of the time, a little less precise where classes are alike.
+
+    The result does not depend on the order of the rows. It is `usable=False`, with the reason, for fewer than 40 rows,
+    one class, labels that are mostly different (texts, not classes), and where held-out labels cannot be predicted
+    better than from the class sizes (one-sided test on the log-loss, 1 %): no model, no suspicion.
+
+    Raises:
+        PlanError: for arguments that cannot work, and for `texts` and `labels` of different lengths.
+        DataError: for a text or label that is no string (`data-type`).
+    """
+    rows, names = _strings(texts, "text"), _strings(labels, "label")
+    if len(rows) != len(names):
+        msg = f"{len(names)} labels"
+        raise PlanError.bad_value("label_suspects", "labels", msg, f"{len(rows)}, one for each text")
+    for argument, value, least in (("folds", folds, 2), ("max_rows", max_rows, ROWS)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise PlanError.bad_value("label_suspects", argument, value, f"a whole number of {least} or more")
+    held = held_out(rows, names, folds=folds, seed=seed, max_rows=max_rows, score_all=score_all, quick=quick)
+    if isinstance(held, Unusable):
+        return LabelSuspects(n=len(rows), left_out=held.left_out, usable=False, reason=held.reason)
+    return _ranked(rows, len(rows), held)
+
+
+def _strings(values: Iterable[str], what: str) -> list[str]:
+    if isinstance(values, str):
+        raise PlanError.bad_value("label_suspects", f"{what}s", values, f"several {what}s", hint="put it in a list.")
+    rows: list[object] = list(values)
+    for at, value in enumerate(rows, 1):
+        if not isinstance(value, str):
+            msg = f"expected a {what} that is a string, found {type(value).__name__}"
+            raise DataError.at(msg, line=at, code="data-type")
+    return cast(list[str], rows)
+
+
+# --- what a model says that has not seen the row -------------------------------------------------------------------
+
+
+class Unusable(NamedTuple):
+    """Why held-out predictions make no sense for these rows."""
+
+    reason: str
+    left_out: dict[str, int] = {}  # noqa: RUF012 - the default of a field
+
+
+class HeldOut(NamedTuple):
+    """Held-out probabilities, in an order that depends on content only.
+
+    `rows` (m,) are places in the input, `labels` (m,) numbers into `names`, `folds` (m,) the part in which a row is
+    held out, `probabilities` (m, classes), each row from a model that saw neither the row nor a copy of it.
+    """
+
+    rows: Ints
+    names: list[str]
+    labels: Ints
+    folds: Ints
+    probabilities: Floats32
+    trained: int
+    left_out: dict[str, int]
+
+
+class Classes(NamedTuple):
+    """The rows of classes that are large enough: places in the input, class numbers, names, and who is left out."""
+
+    rows: list[int]
+    labels: Ints
+    names: list[str]
+    left_out: dict[str, int]
+
+
+def usable_classes(texts: Sequence[str], labels: Sequence[str]) -> Classes | Unusable:
+    """The classes that can be learnt, or why there are none."""
+    if len(texts) < ROWS:
+        return Unusable(f"only {len(texts):,} rows; {ROWS} is the least")
+    members: dict[str, list[int]] = {}
+    for row, label in enumerate(labels):
+        members.setdefault(label, []).append(row)
+    if len(members) == 1:
+        return Unusable("all rows have the same label")
+    if len(labels) < _ROWS_PER_TARGET * len(members):
+        return Unusable(f"{len(members):,} different targets in {len(labels):,} rows: these are texts, not classes")
+    left_out = {name: len(rows) for name, rows in sorted(members.items()) if not _enough(texts[row] for row in rows)}
+    names = sorted(name for name in members if name not in left_out)
+    kept = sorted(row for name in names for row in members[name])
+    if len(names) < 2 or 2 * len(kept) < len(labels):
+        few = f"{len(names)} classes have {TEXTS_PER_CLASS} different texts or more, with {len(kept):,} of the rows"
+        return Unusable(few, left_out)
+    number = {name: at for at, name in enumerate(names)}
+    codes = np.fromiter((number[labels[row]] for row in kept), np.int64, len(kept))
+    return Classes(kept, codes, names, left_out)
+
+
+def _enough(texts: Iterable[str]) -> bool:
+    """Whether there are `TEXTS_PER_CLASS` different texts; looks no further than needed."""
+    seen: set[str] = set()
+    for text in texts:
+        seen.add(key(text[:MAX_CHARACTERS]))
+        if len(seen) >= TEXTS_PER_CLASS:
+            return True
+    return False
+
+
+def held_out(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    max_rows: int = MAX_ROWS,
+    score_all: bool = True,
+    quick: bool = False,
+) -> HeldOut | Unusable:
+    """Held-out probabilities of every usable row, or why there can be none; arguments as in `label_suspects`."""
+    usable = usable_classes(texts, labels)
+    if isinstance(usable, Unusable):
+        return usable
+    places, codes, names, left_out = usable
+    classes = len(names)
+    sampled = sample_rows([texts[row] for row in places], codes, classes, max_rows, seed)
+    looked = np.ones(len(places), bool) if score_all else sampled
+    if int(looked.sum()) * classes > _PROBABILITIES:
+        looked = sample_rows([texts[row] for row in places], codes, classes, _PROBABILITIES // classes, seed) | sampled
+    # From here on rows are in the order of their content: sums of floats depend on the order of their terms.
+    order = sorted(np.flatnonzero(looked).tolist(), key=lambda at: (texts[places[at]], codes[at]))
+    rows = np.array([places[at] for at in order], np.int64)
+    here = [texts[row] for row in rows.tolist()]
+    numbers, learns = codes[order], np.flatnonzero(sampled[order])
+    part = folds_of(here, numbers, folds, seed)
+    lengths = [min(len(text), MAX_CHARACTERS) for text in here]
+    pieces = not quick or sum(lengths) <= _LONG * len(here)
+    model = SmallModel([here[at] for at in learns.tolist()], numbers[learns], classes, quick=quick, pieces=pieces)
+    parts = [model.fit(part[learns] != fold) for fold in range(folds)]
+    scores: list[Floats32] = []
+
+    def score(view: View, view_rows: Ints) -> None:
+        """Fills in the scores of the rows of a view, each by the model that did not see it."""
+        for fold, fitted in enumerate(parts):
+            inside = np.flatnonzero(part[view_rows] == fold)
+            for at, each in enumerate(fitted.scores(view, inside)):
+                if at == len(scores):
+                    scores.append(np.zeros((len(here), classes), np.float32))
+                scores[at][view_rows[inside]] = each
+
+    score(model.own, learns)
+    others = np.setdiff1d(np.arange(len(here)), learns, assume_unique=True)
+    for at in range(0, len(others), _VIEW):
+        some = others[at : at + _VIEW]
+        score(model.view([here[row] for row in some.tolist()]), some)
+    probabilities = blended(scores, numbers)
+    if not better_than_sizes(probabilities, numbers):
+        return Unusable("the small model predicts held-out labels no better than the class sizes do", left_out)
+    return HeldOut(rows, names, numbers, part, probabilities, len(learns), left_out)
+
+
+def better_than_sizes(probabilities: Floats32, labels: Ints) -> bool:
+    """Whether held-out labels are more probable under the model than under the class sizes: one-sided, 1 %."""
+    n, classes = probabilities.shape
+    share = (np.bincount(labels, minlength=classes) + 0.5) / (n + 0.5 * classes)
+    own = probabilities[np.arange(n), labels].astype(np.float64)
+    gain = np.log(np.maximum(own, 1e-6)) - np.log(share[labels])
+    return bool(gain.mean() > _SURE * gain.std() / math.sqrt(n))
+
+
+def sample_rows(texts: Sequence[str], labels: Ints, classes: int, most: int, seed: int) -> Mask:
+    """About `most` rows by a hash of their content: a share of each class, at least 20 where that leaves room."""
+    n = len(texts)
+    if n <= most:
+        return np.ones(n, bool)
+    hashes = np.fromiter(
+        (zlib.crc32(text[:MAX_CHARACTERS].encode("utf-8", "surrogatepass")) for text in texts), np.uint64, n
+    )
+    # crc32 of a text and of its neighbour are alike; a multiplication by a random odd number parts them.
+    factor = np.uint64(int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=8).digest(), "little") | 1)
+    mixed = (hashes + np.uint64(1)) * factor
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= factor
+    order = np.lexsort((mixed, labels))
+    sizes = np.bincount(labels, minlength=classes)
+    rank = np.empty(n, np.int64)
+    rank[order] = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    least = min(_SAMPLED_PER_CLASS, most // classes)
+    quota = np.maximum(least, np.floor(sizes * (most / n))).astype(np.int64)
+    # A row whose hash equals the last one taken comes along, so that which of two equal texts is first is no matter.
+    last = order[np.cumsum(sizes) - sizes + np.minimum(quota, sizes) - 1]
+    taken = (rank < quota[labels]) | (mixed == mixed[last][labels])
+    return np.asarray(taken & (quota[labels] > 0))
+
+
+def folds_of(texts: Sequence[str], labels: Ints, folds: int, seed: int) -> Ints:
+    """The part of each row: texts that fold to the same are together, each class is spread evenly, by content only."""
+    label_of: dict[str, int] = {}
+    keys = [key(text[:MAX_CHARACTERS]) for text in texts]
+    for name, label in zip(keys, labels.tolist(), strict=True):
+        label_of[name] = min(label, label_of.get(name, label))
+    salt = str(seed).encode()
+
+    def place(name: str) -> tuple[int, bytes, str]:
+        digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=salt).digest()
+        return label_of[name], digest, name
+
+    part = {name: at % folds for at, name in enumerate(sorted(label_of, key=place))}
+    return np.fromiter((part[name] for name in keys), np.int64, len(keys))
+
+
+# --- from probabilities to suspects --------------------------------------------------------------------------------
+
+
+def confident_errors(probabilities: Floats32, labels: Ints) -> Mask:
+    """Rows off the diagonal of the confident joint: (n,) booleans.
+
+    A class's threshold is the mean confidence of the rows that have its label. A row counts when the most probable of
+    the classes whose thresholds it reaches is another than its label, and so is the most probable of all: without that,
+    a class of a few rows, with a threshold near 0, would draw rows from everywhere (cleanlab decides so too).
+    """
+    n, classes = probabilities.shape
+    own = probabilities[np.arange(n), labels].astype(np.float64)
+    sizes = np.bincount(labels, minlength=classes)
+    threshold = np.bincount(labels, weights=own, minlength=classes) / np.maximum(sizes, 1)
+    reached = np.where(probabilities >= threshold.astype(np.float32), probabilities, -1)
+    best = reached.argmax(axis=1)
+    counted = (best != labels) & (reached[np.arange(n), best] >= 0)
+    return np.asarray(counted & (probabilities.argmax(axis=1) != labels))
+
+
+_BINS = 600  # of the log ratio, 0.05 wide: from 0 to 30, beyond which float32 probabilities do not go
+_WIDTH = 0.05
+
+
+def beyond_doubt(probabilities: Floats32, labels: Ints) -> tuple[int, float]:
+    """How many rows of the order are suspects, and how many wrong labels that proves at least.
+
+    For every strength of contradiction, the rows that reach it are compared with the number expected when each label
+    is drawn from the model's own probabilities. The strength with the largest excess, less three standard errors of
+    that number, is taken (three, because all strengths are tried); (0, 0.0) when no excess is above 0.
+    """
+    n, classes = probabilities.shape
+    expected = np.zeros(_BINS)
+    step = max(1, (1 << 20) // classes)
+    for at in range(0, n, step):
+        part = probabilities[at : at + step].astype(np.float64)
+        top = np.partition(part, classes - 2, axis=1)[:, -2:]
+        # What stands against a class is the best of the others: the second where the class itself is the best.
+        best = np.where(part == top[:, 1:], top[:, :1], top[:, 1:])
+        ratio = np.log(np.maximum(best, 1e-12)) - np.log(np.maximum(part, 1e-12))
+        against = ratio > 0
+        bins = np.minimum((ratio[against] / _WIDTH).astype(np.int64), _BINS - 1)
+        expected += np.bincount(bins, weights=part[against], minlength=_BINS)
+    ratio, _ = doubt(probabilities, labels)
+    bins = np.minimum((ratio[ratio > 0] / _WIDTH).astype(np.int64), _BINS - 1)
+    found = np.cumsum(np.bincount(bins, minlength=_BINS)[::-1])
+    explained = np.cumsum(expected[::-1])
+    excess = found - explained - 3 * np.sqrt(np.maximum(explained, 1))
+    most = int(np.argmax(excess))
+    return (int(found[most]), float(excess[most])) if excess[most] > 0 else (0, 0.0)
+
+
+def doubt(probabilities: Floats32, labels: Ints) -> tuple[Floats, Ints]:
+    """How much better the best other class explains each row than its label (log of the ratio), and that class."""
+    each = np.arange(len(labels))
+    own = probabilities[each, labels].astype(np.float64)
+    others = probabilities.copy()
+    others[each, labels] = -1
+    best = others.argmax(axis=1)
+    ratio = np.log(np.maximum(others[each, best].astype(np.float64), 1e-12)) - np.log(np.maximum(own, 1e-12))
+    return ratio, best.astype(np.int64)
+
+
+def _wilson_high(k: int, n: int) -> float:
+    """The upper end of the Wilson interval of a share."""
+    share, square = k / n, _Z * _Z
+    half = _Z * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    return min(1.0, (share + square / (2 * n) + half) / (1 + square / n))
+
+
+def _ranked(texts: Sequence[str], n: int, held: HeldOut) -> LabelSuspects:
+    probabilities, labels = held.probabilities, held.labels
+    ratio, best = doubt(probabilities, labels)
+    # Rows are in the order of their content, so a stable sort settles ties by content.
+    order = np.argsort(-ratio, kind="stable")
+    count, proven = beyond_doubt(probabilities, labels)
+    low, high = proven / len(labels), _wilson_high(int((ratio > 0).sum()), len(labels))
+    estimate = min(high, max(low, float(confident_errors(probabilities, labels).mean())))
+    suspects = tuple(
+        Suspect(
+            row=int(held.rows[at]),
+            given=held.names[labels[at]],
+            predicted=held.names[best[at]],
+            confidence=float(probabilities[at, best[at]]),
+            self_confidence=float(probabilities[at, labels[at]]),
+            text=texts[int(held.rows[at])],
+        )
+        for at in order[:count].tolist()
+    )
+    return LabelSuspects(
+        suspects=suspects,
+        n=n,
+        scored=len(labels),
+        trained=held.trained,
+        noise=Noise(estimate, low, high, len(labels)),
+        accuracy=float((probabilities.argmax(axis=1) == labels).mean()),
+        left_out=held.left_out,
+        order=held.rows[order],
+    )
