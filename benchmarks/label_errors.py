@@ -13,7 +13,8 @@ has the share of changed labels among the first k of each order, k being the num
   normalized margin; for each, all rows / the rows of `find_label_issues` first;
 - cleanlab + LR: the same with scikit-learn's logistic regression on the same sparse features.
 
-`listed` is how many rows `label_suspects` itself would show, `right` the share of changed labels among them.
+`listed` is how many rows `label_suspects` itself would show, `right` the share of changed labels among them,
+`conf.` how many confident learning counts.
 Labels that were wrong before count against everybody: the data sets have some.
 """
 
@@ -101,12 +102,15 @@ def main() -> None:
     arguments = parser.parse_args()
     print(
         f"{'data':13}{'noise':7}{'planted':>8}{'ours':>7}{'quick':>7}  {'cleanlab on ours':25}{'cleanlab + LR':25}"
-        f"{'listed':>7}{'right':>7}{'estimate':>22}{'full s':>8}{'quick s':>8}{'LR s':>8}"
+        f"{'listed':>7}{'right':>7}{'conf.':>7}{'estimate':>22}{'full s':>8}{'quick s':>8}{'LR s':>8}"
     )
     for name, (path, text, label) in SETS.items():
         texts, clean = load(arguments.data / path, text, label)
         result = label_suspects(texts, clean)
-        print(f"{name:13}{'none':7}{0:8}{'':66}{len(result.suspects):7,}{'':7}{noise(result.noise):>22}", flush=True)
+        print(
+            f"{name:13}{'none':7}{0:8}{'':66}{len(result.suspects):7,}{'':7}{result.confident:7,}{noise(result.noise):>22}",
+            flush=True,
+        )
         for kind in ("any", "alike"):
             for seed in range(arguments.seeds):
                 labels, wrong = planted(texts, clean, kind, arguments.rate, seed)
@@ -131,8 +135,8 @@ def main() -> None:
                 right = np.mean([wrong[each.row] for each in full.suspects]) if full.suspects else np.nan
                 print(
                     f"{name:13}{kind:7}{k:8,}{wrong[full.order[:k]].mean():7.3f}{wrong[quick.order[:k]].mean():7.3f}"
-                    f"  {same:25}{other:25}{len(full.suspects):7,}{right:7.3f}{noise(full.noise):>22}"
-                    f"{middle - start:8.2f}{end - middle:8.2f}{after - before:8.2f}",
+                    f"  {same:25}{other:25}{len(full.suspects):7,}{right:7.3f}{full.confident:7,}"
+                    f"{noise(full.noise):>22}{middle - start:8.2f}{end - middle:8.2f}{after - before:8.2f}",
                     flush=True,
                 )
 

@@ -225,8 +225,8 @@ table{border-collapse:collapse;margin:.6rem 0}
 caption{text-align:left;font-weight:600;padding:.2rem 0}
 th,td{border-bottom:1px solid;border-color:color-mix(in srgb,currentColor 25%,transparent);
 padding:.25rem .7rem .25rem 0;text-align:left;vertical-align:top;font-variant-numeric:tabular-nums;
-overflow-wrap:anywhere;min-width:4rem}
-th[scope=row]{font-weight:normal}section{overflow-x:auto}
+overflow-wrap:anywhere;min-width:5.2rem}
+th[scope=col]{white-space:nowrap}th[scope=row]{font-weight:normal}section{overflow-x:auto}
 details{margin:.4rem 0}summary{cursor:pointer}svg{max-width:100%;height:auto}
 @media print{details:not([open])>*{display:block}}
 """

@@ -21,6 +21,8 @@ from difflib import get_close_matches
 from typing import Any
 
 DOCS = "docs/errors.md"
+_COLUMNS = 20
+"""Columns that a message names."""
 
 
 class GeminiTuningError(Exception):
@@ -112,8 +114,10 @@ class DataError(GeminiTuningError, ValueError):
         names = [str(name) for name in available]
         near = get_close_matches(column, names, n=1)
         guess = f"Did you mean {argument}={near[0]!r}? " if near else ""
+        shown = ", ".join(map(repr, names[:_COLUMNS])) or "(none)"
+        more = f" and {len(names) - _COLUMNS:,} more" if len(names) > _COLUMNS else ""
         return cls.at(
-            f"no column {column!r}; the columns are {', '.join(map(repr, names)) or '(none)'}",
+            f"no column {column!r}; the columns are {shown}{more}",
             file=file,
             line=line,
             field=column,

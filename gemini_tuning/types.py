@@ -37,8 +37,8 @@ class Location(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     field: str | None = None
 
     def __str__(self) -> str:
-        parts = [self.file or "records", f"line {self.line}" if self.line is not None else "", self.field or ""]
-        return ", ".join(part for part in parts if part)
+        number = "" if self.line is None else f"{'line' if self.file else 'record'} {self.line}"
+        return ", ".join(part for part in (self.file or "", number, self.field or "") if part) or "records"
 
 
 Severity = Literal["note", "warning", "stop"]

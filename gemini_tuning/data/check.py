@@ -27,7 +27,8 @@ __all__ = ["DataReport", "Distribution", "Limits", "check", "check_file"]
 
 NEAR = 0.8
 QUICK = 20_000
-"""Rows from which the quick model looks for wrong labels: the better one would take as long as all other checks."""
+"""Rows that are looked at for wrong labels; of more, so many chosen by content, by a quicker model. All of a million
+rows would take longer than everything else together, and `label_suspects` is there for who wants that."""
 
 SURE_MODEL, MANY = 0.8, 0.1
 """A small model that agrees with four rows of five, and doubts one in ten at most, is worth a warning; else a note."""
@@ -253,7 +254,8 @@ def _suspects(table: Table) -> tuple[tuple[Suspect, ...], list[Finding]]:
 
     if not table.labels:
         return (), []
-    found = label_suspects(table.inputs, table.outputs, quick=len(table.rows) > QUICK)
+    many = len(table.rows) > QUICK
+    found = label_suspects(table.inputs, table.outputs, max_rows=QUICK, score_all=False, quick=many)
     if not found.usable or not found.suspects:
         return (), []
     rows = [table.rows[each.row] for each in found.suspects]
@@ -266,7 +268,7 @@ def _suspects(table: Table) -> tuple[tuple[Suspect, ...], list[Finding]]:
     )  # fmt: skip
     first = suspects[0]
     accuracy = found.accuracy or 0.0
-    sure = accuracy >= SURE_MODEL and len(rows) <= MANY * len(table.rows)
+    sure = accuracy >= SURE_MODEL and len(rows) <= MANY * found.scored
     words = (
         f"{counted(len(rows), 'label looks', 'labels look')} wrong" if sure
         else f"{counted(len(rows), 'label is', 'labels are')} doubted: classes overlap, so most are hard, not wrong"
@@ -274,10 +276,12 @@ def _suspects(table: Table) -> tuple[tuple[Suspect, ...], list[Finding]]:
     message = (
         f"{words}. For example {first.given[:40]!r}, where a small model that has not seen the row says "
         f"{first.predicted[:40]!r} ({first.confidence:.0%}); it gives {accuracy:.0%} of all rows their label"
+        + (f" ({found.scored:,} rows were looked at)" if many else "")
     )
     return suspects, [finding(
         "label-suspects", "warning" if sure else "note", message, rows, field="output",
-        hint="read them in report.suspects, surest first, and correct what is wrong.",
+        hint="read them in report.suspects, surest first, and correct what is wrong."
+        + (" label_suspects(texts, labels) looks at all rows." if many else ""),
         details={"accuracy": round(accuracy, 4), "suspects": [msgspec.to_builtins(each) for each in suspects[:50]]},
     )]  # fmt: skip
 

@@ -63,9 +63,9 @@ def naive_bayes(features: Hashed, labels: Ints, classes: int, rows: Mask) -> Lin
     sums = np.bincount(cells, weights=weights, minlength=features.buckets * classes)
     shares = sums.reshape(features.buckets, classes).astype(np.float32)
     total = shares.sum(axis=0, dtype=np.float64)
-    overall = shares.sum(axis=1, dtype=np.float64) + 1e-3 * total.sum() / max(1, features.buckets)
+    mean = max(float(total.mean()), 1e-6)
+    overall = shares.sum(axis=1, dtype=np.float64) + 1e-3 * mean * classes / features.buckets
     overall /= overall.sum()
-    mean = max(total.mean(), 1e-6)
     flat, common = SMOOTHING * total / mean, BACKGROUND * mean
     shares += flat.astype(np.float32)
     shares += (common * overall).astype(np.float32)[:, None]
@@ -106,7 +106,7 @@ def sparse_scores(features: Hashed, model: Linear, rows: Ints) -> Floats32:
 
 def softmax(scores: npt.NDArray[np.floating]) -> Floats32:
     """Rows of probabilities."""
-    result = np.exp(scores - scores.max(axis=1, keepdims=True)).astype(np.float32)
+    result: Floats32 = np.exp(scores - scores.max(axis=1, keepdims=True)).astype(np.float32)
     result /= result.sum(axis=1, keepdims=True)
     return result
 

@@ -128,7 +128,12 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def _head(self) -> str:
         rows = ", ".join(f"{name} {count:,}" for name, count in self.rows.items()) or "no rows"
-        return f"DataReport: {self.source or 'records'}: {rows}; {len(self.findings)} findings"
+        broken = f", {self.broken:,} broken" if self.broken else ""
+        kinds = [(name, sum(each.severity == name for each in self.findings)) for name in ("stop", "warning", "note")]
+        found = ", ".join(
+            f"{count} {name}{'' if count == 1 or name == 'stop' else 's'}" for name, count in kinds if count
+        )
+        return f"DataReport: {self.source or 'records'}: {rows}{broken}; {found or 'no findings'}"
 
     def _sizes(self) -> list[tuple[object, ...]]:
         return [
@@ -141,34 +146,61 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     def _notes(self) -> list[str]:
-        scripts = ", ".join(f"{name} {share:.0%}" for name, share in self.scripts.items() if share >= 0.005)
         labels = ", ".join(f"{label} {count:,}" for label, count in list(self.labels.items())[:8])
         more = f", and {len(self.labels) - 8:,} more" if len(self.labels) > 8 else ""
+        variety = self.diversity
+        thin = f", {len(variety.thin)} of them thin" if variety.thin else ""
         return [
-            *([f"scripts: {scripts}"] if scripts else []),
+            *([f"scripts: {_shares(self.scripts)}"] if self.scripts else []),
+            *([f"languages (guessed): {_shares(self.languages)}"] if self.languages else []),
             *([f"{len(self.labels):,} labels: {labels}{more}"] if self.labels else []),
-        ]
+            *([
+                f"variety: {len(variety.clusters)} clusters of input{thin}, as varied as {variety.effective:g} even "
+                f"ones; {variety.edge_share:.1%} edge cases"
+            ] if variety.clusters else []),
+        ]  # fmt: skip
 
     _HEADER = ("a row", "min", "median", "p95", "max")
 
     def __repr__(self) -> str:
-        return "\n".join(
-            [self._head(), display.table(self._HEADER, self._sizes()), *self._notes(), *map(str, self.findings)]
-        )
+        table = [display.table(self._HEADER, self._sizes())] if any(self.rows.values()) else []
+        return "\n".join([self._head(), *table, *self._notes(), *map(str, self.findings)])
 
     def _repr_html_(self) -> str:
         findings = display.html_table(
             ("severity", "code", "count", "message", "what to do", "where"),
             [
                 (each.severity, each.code, each.count or "–", each.message, each.hint,
-                 "; ".join(map(str, each.where[:3])) + ("; ..." if each.count > 3 and each.where else ""))
+                 "; ".join(map(self._place, each.where[:3])) + ("; ..." if each.count > 3 and each.where else ""))
                 for each in self.findings
             ],
             caption="Findings",
         )  # fmt: skip
+        suspects = display.html_table(
+            ("where", "input", "given", "predicted", "confidence"),
+            [
+                (each.where, each.input, each.given, each.predicted, f"{each.confidence:.0%}")
+                for each in self.suspects[:50]
+            ],
+        )  # fmt: skip
+        clusters = display.html_table(
+            ("rows", "share", "nearest to the middle"),
+            [(each.rows, f"{each.share:.1%}", each.example) for each in self.diversity.clusters],
+        )
         return (
             display.paragraph(self._head())
             + (findings if self.findings else "")
             + display.html_table(self._HEADER, self._sizes())
             + "".join(map(display.paragraph, self._notes()))
+            + (display.details("Labels that look wrong", suspects) if self.suspects else "")
+            + (display.details("Clusters of input", clusters) if self.diversity.clusters else "")
         )
+
+    def _place(self, where: Location) -> str:
+        """The place without the file that the whole report is about."""
+        return str(where).removeprefix(f"{self.source}, ") if where.file == self.source else str(where)
+
+
+def _shares(shares: dict[str, float]) -> str:
+    """`latin 98%, han 2%`: those of half a percent and more."""
+    return ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= 0.005)

@@ -47,7 +47,7 @@ class Groups:
         groups: n ints: for each text the smallest row of its group; a text without duplicates is alone in its own.
         pairs: m x 2 ints, rows of verified pairs: enough to connect every group, not every pair of a large one.
         similarity: m floats, the exact Jaccard similarity of each pair; 1 for texts that are equal after folding.
-        complete: False when a bucket was too large to compare all of its pairs (`near.BUCKET`).
+        complete: False when too many texts were alike to compare all pairs of them (`near.PAIRS_A_ROW`).
     """
 
     groups: Ints
@@ -474,7 +474,7 @@ class Survey(NamedTuple):
         leaks: Rows whose input is in a later part or in `leak_from`: `exact` and `near`.
         conflicts: Inputs that have more than one output.
         groups: Sizes of the groups of duplicates, largest first.
-        complete: False when a bucket was too large to compare all of its pairs (`near.BUCKET`).
+        complete: False when too many texts were alike to compare all pairs of them (`near.PAIRS_A_ROW`).
     """
 
     findings: tuple[Finding, ...]

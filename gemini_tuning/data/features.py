@@ -277,6 +277,8 @@ def tfidf_sketch(
         dense = np.bincount(row + column[bucket], weights=weight[bucket], minlength=rows * dimensions)
         part = dense.reshape(rows, dimensions)
         length = np.sqrt(np.einsum("ij,ij->i", part, part))[:, None]
-        result[start : start + rows] = np.divide(part, length, out=part, where=length > 0)
+        result[start : start + rows] = np.divide(
+            part, length, out=np.zeros_like(part, dtype=np.float64), where=length > 0
+        )
         start += rows
     return result

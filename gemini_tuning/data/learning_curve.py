@@ -407,7 +407,7 @@ def _doubling(values: Floats, sizes: Floats, texts: int) -> Gain:
 
 
 def _last_doubling(values: Floats, scaled: Floats) -> Floats | None:
-    """Each curve's gain from half of the rows to all, on a line in the logarithm of the rows; None without such a share."""
+    """Each curve's gain from half of the rows to all, on a line in the logarithm of the rows; None without a half."""
     after = int(np.searchsorted(scaled, 0.5))
     if after == 0:
         return None

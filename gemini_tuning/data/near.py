@@ -6,8 +6,9 @@ the mean and 1.03 times the spread of a binomial), and what is found is exact.
 
 Texts are looked at in the order of their content, never of their rows, so the groups depend on the set of texts.
 The work stays linear in large buckets: first each member against the first and against its neighbour, then the pairs
-that are not connected yet. Only a bucket of more than `BUCKET` members that are *not* connected by that is cut to
-neighbours, and then `complete` is False.
+that are not connected yet, small buckets first. When there would be more than `PAIRS_A_ROW` of them a row (texts from
+one long template are all similar), each member of the larger buckets is compared with the `NEIGHBOURS` that come next
+in the order of the texts only, and then `complete` is False.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from .fold import blocks
 from .shingles import U64, Floats, Ints
 
 EVERY_PAIR = 256
-BUCKET = 3000
-NEIGHBOURS = 64
+PAIRS_A_ROW = 500
+"""Pairs a row, on average, that are compared for what the first round leaves unconnected: it keeps the work linear."""
+PAIRS = 1 << 25
+"""So many are always compared: some seconds."""
+NEIGHBOURS = 16
 _MISS = 1e-9
 _MINIMA = 192
 _BLOCK = 1 << 18  # characters per sketching block: the working arrays stay in the processor's cache
@@ -146,6 +150,8 @@ class _Verifier:
             unlike = np.flatnonzero(~held)
             held[unlike] = shingles.jaccard(self._others, left[unlike], right[unlike]) >= self._threshold
             left, right = left[held], right[held]
+        possible = shingles.may_reach(self._texts, left, right, self._threshold)
+        left, right = left[possible], right[possible]
         similarity = shingles.jaccard(self._texts, left, right)
         held = similarity >= self._threshold
         self._left.append(left[held])
@@ -172,7 +178,7 @@ def _plan(threshold: float) -> tuple[int, int]:
 
 
 def _least(minima: int, threshold: float) -> int:
-    """The most agreements to ask for, of so many minima, that a pair at the threshold lacks with at most .1 of `_MISS`."""
+    """Agreements to ask for, of so many minima: a pair at the threshold has fewer with at most .1 of `_MISS`."""
     short = 0.0
     for count in range(minima + 1):
         short += math.comb(minima, count) * threshold**count * (1 - threshold) ** (minima - count)
@@ -239,7 +245,12 @@ def _block_minima(hashes: _Minima, starts: Ints, lengths: list[int], factors: _M
             np.minimum.reduce(columns, axis=0, out=least[number])
         result[:, some] = least
         at = stop
-    return result if len(owner) == len(lengths) else np.minimum.reduceat(result, first, axis=1)
+    minima = result[:, first]
+    several = np.flatnonzero(counts > 1)
+    if len(several):
+        theirs = counts[several]
+        minima[:, several] = np.minimum.reduceat(result[:, counts[owner] > 1], np.cumsum(theirs) - theirs, axis=1)
+    return minima
 
 
 _MIX = np.uint64(0xD6E8FEB86659FD93)
@@ -279,7 +290,8 @@ def _by_bands(sketch: _Minima, classes: Ints, threshold: float, verifier: _Verif
     def agreements(codes: U64, minima: int) -> npt.NDArray[np.int64]:
         left, right = _sides(codes)
         equal = np.packbits(columns[left, :minima] == columns[right, :minima], axis=1)
-        return np.bitwise_count(equal.view(np.uint64)).sum(axis=1, dtype=np.int64)
+        counts: npt.NDArray[np.int64] = np.bitwise_count(equal.view(np.uint64)).sum(axis=1, dtype=np.int64)
+        return counts
 
     def likely(codes: U64) -> U64:
         """Those of the pairs whose sketches agree enough. Most do not, which a few of the minima show."""
@@ -298,14 +310,13 @@ def _by_bands(sketch: _Minima, classes: Ints, threshold: float, verifier: _Verif
 
     left, right, _ = verifier.found()
     group = connected(len(classes), left, right)
-    complete = True
+    buckets = [_open(*bucket, group) for bucket in buckets]
+    most = _most(np.concatenate([sizes for _, _, sizes in buckets]), max(PAIRS, PAIRS_A_ROW * len(classes)))
+    complete = all(sizes.max(initial=0) <= most for _, _, sizes in buckets)
 
     def unconnected() -> Iterator[U64]:
-        nonlocal complete
         for bucket in buckets:
-            for codes, whole in _unconnected(*bucket, group):
-                complete &= whole
-                yield codes
+            yield from _unconnected(*bucket, group, most)
 
     rest = [likely(codes) for codes in _batches(unconnected())]
     verifier.add(*_sides(np.setdiff1d(_distinct(rest), seen, assume_unique=True)))
@@ -350,21 +361,35 @@ def _codes(left: Ints | _Rows, right: Ints | _Rows) -> U64:
     return (low << np.uint64(32)) | high
 
 
-def _unconnected(rows: _Rows, starts: _Rows, sizes: _Rows, group: Ints) -> Iterator[tuple[U64, bool]]:
-    """Every pair inside a bucket whose members are not in one group yet; False when a bucket was too large for that.
+def _open(rows: _Rows, starts: _Rows, sizes: _Rows, group: Ints) -> tuple[_Rows, _Rows, _Rows]:
+    """The buckets whose members are not all in one group yet."""
+    if not len(rows):
+        return rows, starts, sizes
+    ids = group[rows]
+    apart = np.add.reduceat(ids != np.repeat(ids[starts], sizes), starts) > 0
+    kept = sizes[apart]
+    return rows[np.repeat(apart, sizes)], (np.cumsum(kept) - kept).astype(np.int32), kept
+
+
+def _most(sizes: _Rows, pairs: int) -> int:
+    """The largest size of which, with all smaller ones, every bucket can be compared within so many pairs."""
+    ordered = np.sort(sizes.astype(np.int64))
+    over = np.flatnonzero(np.cumsum(ordered * (ordered - 1) // 2) > pairs)
+    return int(ordered[over[0]]) - 1 if len(over) else int(ordered.max(initial=0))
+
+
+def _unconnected(rows: _Rows, starts: _Rows, sizes: _Rows, group: Ints, most: int) -> Iterator[U64]:
+    """Every pair of a bucket that is not in one group; of neighbours only in buckets larger than `most`.
 
     Buckets of one size are taken together, some at a time, so that memory stays bounded.
     """
     ids = group[rows]
-    for size in _distinct([sizes[sizes > 2].astype(np.uint64)]).tolist():
+    for size in sorted(set(sizes.tolist())):
         members = starts[sizes == size][:, None] + np.arange(size)
-        members = members[(ids[members] != ids[members[:, :1]]).any(axis=1)]
-        if not len(members):
-            continue
-        if size <= BUCKET:
+        if size <= most:
             a, b = np.triu_indices(size, 1)
         else:
-            gaps = range(1, NEIGHBOURS + 1)
+            gaps = range(1, min(NEIGHBOURS + 1, size))
             a = np.concatenate([np.arange(size - gap) for gap in gaps])
             b = np.concatenate([np.arange(gap, size) for gap in gaps])
         step = max(1, (1 << 20) // len(a))
@@ -372,4 +397,4 @@ def _unconnected(rows: _Rows, starts: _Rows, sizes: _Rows, group: Ints) -> Itera
             lines = members[at : at + step]
             left, right = lines[:, a].ravel(), lines[:, b].ravel()
             apart = ids[left] != ids[right]
-            yield _codes(rows[left[apart]], rows[right[apart]]), size <= BUCKET
+            yield _codes(rows[left[apart]], rows[right[apart]])

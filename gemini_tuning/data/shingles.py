@@ -105,6 +105,39 @@ def sets(folded: Sequence[str]) -> tuple[U64, Ints]:
     return hashes[first], np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
 
 
+_BITS = 2048
+_MAPPED = 512  # texts whose bits are set at a time: 1 MB
+
+
+def may_reach(folded: Sequence[str], left: Ints, right: Ints, threshold: float) -> npt.NDArray[np.bool_]:
+    """Which pairs can have this similarity; the others surely have not. Much cheaper than `jaccard`.
+
+    Each text has a map of 2,048 bits, one set for each of its windows. Every bit in which two maps differ stands for
+    at least one window that only one of them has; with d of these and w windows together the similarity is at most
+    (w - d) / (w + d). Texts of many thousand characters fill their maps, and then the answer is yes.
+    """
+    rows, at = np.unique(np.concatenate([left, right]), return_inverse=True)
+    texts = [folded[row] for row in rows.tolist()]
+    maps = np.empty((len(rows), _BITS // 64), np.uint64)
+    for start in range(0, len(texts), _MAPPED):
+        some = texts[start : start + _MAPPED]
+        hashes, offsets = windows(some)
+        owner = np.repeat(np.arange(len(some)), np.diff(offsets))
+        bits = np.zeros((len(some), _BITS), bool)
+        bits[owner, (hashes >> np.uint64(32)) % np.uint64(_BITS)] = True
+        maps[start : start + _MAPPED] = np.packbits(bits, axis=1).view(np.uint64)
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    result = np.ones(len(left), bool)
+    first, second = at[: len(left)], at[len(left) :]
+    for start in range(0, len(left), _PAIRS):
+        a, b = first[start : start + _PAIRS], second[start : start + _PAIRS]
+        differ = np.bitwise_count(maps[a] ^ maps[b]).sum(axis=1, dtype=np.int64)
+        together = lengths[a] + lengths[b]
+        # A little slack for rounding: what is let through is measured anyway.
+        result[start : start + _PAIRS] = together - differ >= (threshold - 1e-9) * (together + differ)
+    return result
+
+
 _CHUNK = 1 << 17  # windows per round of `jaccard`: 1 MB arrays
 _PAIRS = 1 << 12  # pairs per round: their number has 12 bits
 

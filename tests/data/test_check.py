@@ -39,7 +39,7 @@ def test_duplicates_and_conflicts_name_their_rows():
     found = codes([*rows(), *({"input": text, "output": label} for text, label in extra)], near=0.7)
     assert found["exact-duplicates"].count == 1
     pairs = {(pair["row"], pair["of"]) for pair in found["near-duplicates"].details["pairs"]}
-    assert ("records, line 123", "records, line 122") in pairs
+    assert ("record 123", "record 122") in pairs
     assert [place.line for place in found["label-conflict"].where] == [1, 124]
 
 

@@ -250,9 +250,9 @@ def test_a_report_is_json(file):
     assert DataReport.from_json(report.to_json()) == report
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\n"), max_size=12), max_size=20))
+@given(st.lists(st.text("ab \x00\x01\u0100\u4e2d\ufeff", max_size=12), max_size=20))
 def test_a_joined_scan_finds_what_each_text_holds(texts):
     """One scan over all texts gives the matches of every single one."""
-    pattern = re.compile("[a-z0-9]{2}|\ufeff")
+    pattern, first = re.compile("[\x00-\x08\u0100-\uffff]{2}|\ufeff"), re.compile("[\x00-\x08\u0100-\uffff]")
     alone = [(row, match.group()) for row, each in enumerate(texts) for match in pattern.finditer(each)]
-    assert [(row, match.group()) for row, match in find_in(texts, pattern)] == alone
+    assert [(row, match.group()) for row, match in find_in(texts, pattern, first)] == alone

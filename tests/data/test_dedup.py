@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from gemini_tuning.data import (
 from gemini_tuning.data import fold as fold_module
 from gemini_tuning.data.dedup import leaks, survey
 from gemini_tuning.data.fold import all_numbers, fold, key, numbers
-from gemini_tuning.data.shingles import ShingleIndex, quick_windows
+from gemini_tuning.data.shingles import ShingleIndex, jaccard, may_reach, quick_windows
 from gemini_tuning.errors import DataError, PlanError
 from gemini_tuning.types import Dataset, Example
 
@@ -198,7 +199,8 @@ def test_large_buckets_stay_linear(monkeypatch):
     result = near_duplicates([f"{BASE} said {name} to all of us who were there" for name in names])
     assert result.complete
     assert result.duplicates == 2999
-    monkeypatch.setattr(near, "BUCKET", 2)
+    monkeypatch.setattr(near, "PAIRS", 2)
+    monkeypatch.setattr(near, "PAIRS_A_ROW", 0)
     mixed = [
         " ".join(words) for words in itertools.permutations(["card", "lost", "refund", "please", "wrong", "charged"])
     ]
@@ -221,6 +223,17 @@ def test_long_texts_find_what_every_pair_finds(monkeypatch):
     for long in (10**6, 0):
         monkeypatch.setattr(near, "_LONG", long)
         assert near_duplicates(texts, threshold=0.7).groups.tolist() == wanted
+
+
+@given(
+    texts=st.lists(st.text(st.sampled_from([*"abc中か"]), max_size=14), min_size=2, max_size=6), threshold=THRESHOLDS
+)
+def test_a_bound_never_rules_out_a_pair(texts, threshold):
+    """What `may_reach` rules out is below the threshold."""
+    left, right = (side.astype(np.int64) for side in np.triu_indices(len(texts), 1))
+    similarity, possible = jaccard(texts, left, right), may_reach(texts, left, right, threshold)
+    assert not (similarity[~possible] >= threshold).any()
+    assert not may_reach(["abcdefghijkl", "mnopqrstuvwx"], left[:1], right[:1], 0.5).any()
 
 
 @given(texts=st.lists(st.text(st.sampled_from([*"ab1£中か한д😀"]), min_size=1, max_size=9), min_size=1, max_size=5))
@@ -420,7 +433,7 @@ def test_a_survey_names_rows_and_partners():
     assert (found.duplicates, found.leaks, found.conflicts) == ({"exact": 1, "near": 1}, {"exact": 1, "near": 3}, 1)
     assert found.groups == (3,)
     assert by_code["leak-exact"].severity == "stop"
-    assert by_code["leak-exact"].details["pairs"] == [{"row": "records, line 4", "of": "records, line 1"}]
+    assert by_code["leak-exact"].details["pairs"] == [{"row": "record 4", "of": "record 1"}]
     assert [place.line for place in by_code["leak-near"].where] == [1, 2, 3]
     assert by_code["near-duplicates"].details["pairs"][0]["similarity"] >= 0.7
     alone = survey(Parts(train=train), None)

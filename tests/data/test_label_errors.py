@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from gemini_tuning.data.classifier import PENALTY, SmallModel, log_loss, logistic, softmax
 from gemini_tuning.data.features import folded_down, hashed, tfidf_sketch
 from gemini_tuning.data.fold import key
-from gemini_tuning.data.label_errors import Unusable, beyond_doubt, confident_errors, held_out, label_suspects
+from gemini_tuning.data.label_errors import (
+    Unusable,
+    confident_errors,
+    held_out,
+    label_suspects,
+    wrong_probabilities,
+    wrong_share,
+)
 from gemini_tuning.errors import DataError, PlanError
 
 TOPICS = {
@@ -19,7 +26,29 @@ TOPICS = {
     "cash": "cash atm withdraw notes machine banknotes",
     "pin": "pin code forgot blocked digits unlock",
 }
-FILLER = ["please", "today", "the", "my", "why", "is", "not", "again", "since", "help", "with", "this", "in", "a", "shop", "could", "you", "tell", "me", "about", "it"]
+FILLER = [
+    "please",
+    "today",
+    "the",
+    "my",
+    "why",
+    "is",
+    "not",
+    "again",
+    "since",
+    "help",
+    "with",
+    "this",
+    "in",
+    "a",
+    "shop",
+    "could",
+    "you",
+    "tell",
+    "me",
+    "about",
+    "it",
+]
 
 
 def topics(n, seed=0):
@@ -100,6 +129,7 @@ def test_an_order_as_good_as_scikit_learn_on_the_same_features(shared):
     rows = held.rows.tolist()
     features = hashed([texts[row] for row in rows], buckets=1 << 15)
     matrix = csr_matrix((features.values, features.indices, features.indptr), shape=(len(rows), 1 << 15))
+    matrix = matrix[:, np.flatnonzero(matrix.getnnz(axis=0))]
     theirs = np.zeros(len(rows))
     for fold in range(5):
         inside = held.folds == fold
@@ -303,29 +333,45 @@ def test_confident_errors_are_those_of_the_definition():
     assert confident_errors(probabilities, labels).tolist() == [False] * 5 + [True]
 
 
-def test_labels_drawn_from_the_model_itself_are_never_beyond_doubt():
-    """If the probabilities are true, nothing is listed, but by a chance of three standard errors."""
-    listed = 0
-    for seed in range(40):
-        random_ = np.random.default_rng(seed)
-        probabilities = random_.dirichlet(np.full(4, 0.4), 1500).astype(np.float32)
-        labels = np.array([random_.choice(4, p=row / row.sum()) for row in probabilities.astype(float)])
-        count, proven = beyond_doubt(probabilities, labels)
-        assert 0 <= proven <= count
-        listed += count > 0
-    assert listed <= 3
+def drawn(alpha, n, seed):
+    random_ = np.random.default_rng(seed)
+    probabilities = random_.dirichlet(np.full(4, alpha), n).astype(np.float32)
+    labels = np.array([random_.choice(4, p=row / row.sum()) for row in probabilities.astype(float)])
+    return probabilities, labels, random_
 
 
-def test_labels_changed_after_that_are_at_least_as_many_as_proven():
-    """The proven number is a lower bound for the planted one."""
+def test_labels_drawn_from_the_model_itself_are_doubt():
+    """If the probabilities are true, the share of wrong labels is 0 within its interval, but for 1 case in 20."""
+    above = [wrong_share(*drawn(0.4, 1200, seed)[:2]).low > 0 for seed in range(40)]
+    assert sum(above) <= 5
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2])
+def test_the_planted_share_is_in_the_interval(share):
+    """Labels changed to any other class: the interval holds their share, and the probabilities add up to it."""
+    held = 0
     for seed in range(20):
-        random_ = np.random.default_rng(seed)
-        probabilities = random_.dirichlet(np.full(4, 0.2), 1500).astype(np.float32)
-        labels = np.array([random_.choice(4, p=row / row.sum()) for row in probabilities.astype(float)])
-        wrong = random_.choice(1500, 150, replace=False)
-        labels[wrong] = (labels[wrong] + random_.integers(1, 4, 150)) % 4
-        _, proven = beyond_doubt(probabilities, labels)
-        assert 20 < proven <= 150
+        probabilities, labels, random_ = drawn(0.15, 1200, seed)
+        wrong = random_.choice(1200, round(share * 1200), replace=False)
+        labels[wrong] = (labels[wrong] + random_.integers(1, 4, len(wrong))) % 4
+        found = wrong_share(probabilities, labels)
+        held += found.low <= share <= found.high
+        probable = wrong_probabilities(probabilities, labels, found)
+        assert probable.mean() == pytest.approx(found.share, abs=0.02)
+        assert probable[wrong].mean() > 5 * np.delete(probable, wrong).mean()
+    assert held >= 16
+
+
+def test_a_model_that_is_less_sure_than_it_could_be_does_not_hide_wrong_labels():
+    """Probabilities flattened by wrong labels give the same share as those without: sharpness is fitted too."""
+    probabilities, labels, random_ = drawn(0.15, 2000, 0)
+    wrong = random_.choice(2000, 200, replace=False)
+    labels[wrong] = (labels[wrong] + random_.integers(1, 4, 200)) % 4
+    flat = probabilities**0.4
+    flat /= flat.sum(axis=1, keepdims=True)
+    found = wrong_share(flat, labels)
+    assert found.sharpness == pytest.approx(2.5, rel=0.2)
+    assert found.low <= 0.1 <= found.high
 
 
 # --- the model -----------------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def test_keep_lists_what_it_dropped():
     assert msgspec.json.decode(msgspec.json.encode(report), type=FilterReport) == report
     assert "only a" in repr(report)
     assert "text 1" in report._repr_html_()
-    assert report.to_records()[0]["where"] == "records, line 2"
+    assert report.to_records()[0]["where"] == "record 2"
 
 
 def test_a_filter_that_raises_names_the_row():

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice
 from zlib import crc32
 
 import msgspec
@@ -19,8 +18,10 @@ from ..parts import Parts, label_like
 PLACES = 1000
 """Places that a finding names; `count` says how many there are."""
 
-_BLOCK = 1 << 22
+_BLOCK = 1 << 20
 """Characters that `find_in` joins at a time."""
+_USUAL = bytes([*b"\t\n\r", *range(0x20, 0x7F)])
+"""ASCII that nothing is looked for in."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,16 +72,18 @@ class Table:
 
     def sample(self, n: int, of: str | None = None) -> list[int]:
         """At most `n` row numbers, in order, chosen by content: the same rows whatever their order."""
-        rows = [row for row, part in enumerate(self.part) if of is None or part == of]
-        if len(rows) <= n:
-            return rows
-        ranks = self._ranks
-        return sorted(heapq.nsmallest(n, rows, key=lambda row: (ranks[row], self.inputs[row], self.outputs[row])))
+        if of is None:
+            return sorted(self._order[:n])
+        return sorted(islice((row for row in self._order if self.part[row] == of), n))
 
     @cached_property
-    def _ranks(self) -> list[int]:
-        """A number made from each input: the order in which rows are taken into samples."""
-        return [crc32(text.encode("utf-8", "surrogatepass")) for text in self.inputs]
+    def _order(self) -> list[int]:
+        """The rows by a number made from their content: the order in which they are taken into samples."""
+        ranks = [
+            crc32(output.encode("utf-8", "surrogatepass"), crc32(text.encode("utf-8", "surrogatepass")))
+            for text, output in zip(self.inputs, self.outputs, strict=True)
+        ]
+        return sorted(range(len(ranks)), key=ranks.__getitem__)
 
 
 def _is_plain(example: Example) -> bool:
@@ -122,11 +125,14 @@ def counted(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-def find_in(texts: Sequence[str], pattern: re.Pattern[str]) -> Iterator[tuple[int, re.Match[str]]]:
+def find_in(
+    texts: Sequence[str], pattern: re.Pattern[str], first: re.Pattern[str]
+) -> Iterator[tuple[int, re.Match[str]]]:
     """Matches of a pattern with the number of the text that each is in.
 
     Texts are joined by a line break and scanned together, since a call for each of a million short texts costs more
-    than the search. So the pattern must not match a line break.
+    than the search. So the pattern must not match a line break. `first` is the set of characters that a match can begin
+    with: one set is looked for many times faster than the alternatives of a pattern.
     """
     start = 0
     while start < len(texts):
@@ -134,8 +140,13 @@ def find_in(texts: Sequence[str], pattern: re.Pattern[str]) -> Iterator[tuple[in
         while stop < len(texts) and (stop == start or size + len(texts[stop]) < _BLOCK):
             size += len(texts[stop]) + 1
             stop += 1
-        block = texts[start:stop]
-        ends = list(accumulate(len(text) + 1 for text in block))
-        for match in pattern.finditer("\n".join(block)):
-            yield start + bisect_right(ends, match.start()), match
+        block = "\n".join(texts[start:stop])
+        if not (block.isascii() and not block.encode("ascii").translate(None, _USUAL)):
+            ends = list(accumulate(len(text) + 1 for text in texts[start:stop]))
+            at = 0
+            for candidate in first.finditer(block):
+                match = pattern.match(block, candidate.start()) if candidate.start() >= at else None
+                if match is not None:
+                    at = match.end()
+                    yield start + bisect_right(ends, match.start()), match
         start = stop
