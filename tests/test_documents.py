@@ -359,6 +359,13 @@ PLAIN: dict[str, Callable[[], object]] = {
     "plan-value": lambda: start().split(validation=0.6, test=0.6),
     "plan-empty": lambda: start(backend="offline", workdir="empty").evaluate(Accuracy()),
     "plan-function": lost_function,
+    "plan-method": lambda: TuningProject.from_records(
+        [{"prompt": f"question {at}", "chosen": "yes", "rejected": "no"} for at in range(30)],
+        name="pairs",
+        model="gemini-2.5-flash",
+        backend="offline",
+        workdir="pairs",
+    ).tune(),
     "plan-json": lambda: Plan.from_json('{"name": "tickets"}'),
     "data-file": misspelt,
     "data-empty-file": lambda: read_text("empty.jsonl", ""),

@@ -518,13 +518,6 @@ def survey(parts: Parts, near: float | None, *, leak_from: Dataset | None = None
     )
 
 
-def leaks(parts: Parts, other: Dataset, near: float | None) -> tuple[Finding, ...]:
-    """The rows of any part whose input is in other data, exactly or nearly: findings `leak-exact` and `leak-near`."""
-    own = [*parts.train, *parts.validation, *parts.test]
-    rows = _Rows([*own, *other], near)
-    return tuple(_leak_findings(rows.examples, _leaks(rows, [0] * len(own) + [1] * len(other))))
-
-
 _LEVEL: dict[PartName, int] = {"train": 0, "validation": 1, "test": 2}
 
 

@@ -11,8 +11,8 @@ likelihood. Wrong labels show as contradictions of a model that is sure; where d
 
 Confident learning (Northcutt, Jiang and Chuang, Confident learning, JAIR 70, 2021) counts a row when the model gives
 another class at least the confidence that this class's own rows have on average. Its count is reported beside ours. It
-takes hard rows for wrong ones, so it is not what decides: of what it counts in product reviews with 5 % wrong labels,
-a sixth is wrong.
+takes hard rows for wrong ones (of those that it counts in product reviews with 5 % wrong labels, a sixth is wrong), so
+it does not decide.
 
 Rows that fold to the same text are never on both sides, or a copy with the same wrong label would defend it.
 """
@@ -60,7 +60,7 @@ class Suspect(NamedTuple):
         predicted: The label that the model would give.
         confidence: The model's probability of `predicted`.
         self_confidence: The model's probability of `given`.
-        wrong: The probability that the label is wrong, by `Noise`'s reading of the whole data set; above one half.
+        wrong: The probability that the label is wrong, by `Noise`'s reading of the whole data set.
         text: The row's text.
     """
 
@@ -95,8 +95,10 @@ class LabelSuspects:
     """Labels that are probably wrong, most suspicious first.
 
     Attributes:
-        suspects: The rows whose label is more probably wrong than right; none when the model's doubt explains all
-            contradictions (`noise.low` is 0). Read them: some are right and merely unusual.
+        suspects: The rows whose label is more probably wrong than right; none when the model's doubt may explain all
+            contradictions (`noise.low` is 0). Where the model contradicts at most 5 % of the labels, which is
+            too few to fit and few enough to read, also those whose label has less than 5 % of its confidence. Read
+            them: some are right and merely unusual.
         n: Rows given.
         scored: Rows that were looked at (those of classes with too few texts are not, nor those above a limit).
         trained: Rows that the model learnt from.
@@ -415,6 +417,8 @@ def confident_errors(probabilities: Floats32, labels: Ints) -> Mask:
 _SHARPNESS = np.geomspace(0.7, 6, 25)
 _SHARES = np.concatenate([np.zeros(1), np.geomspace(1e-4, 0.6, 120)])
 _FITTED = 10_000  # rows that decide the two numbers, evenly spaced in the order of content
+_FEW = 0.05  # of all labels contradicted: so few that all of them could be read
+_UNBELIEVED = 0.05  # confidence in a label that is doubted then
 _DROP = 1.920729  # of the log-likelihood at the ends of a 95 % interval: half of the chi-square quantile
 
 
@@ -490,9 +494,13 @@ def _ranked(texts: Sequence[str], n: int, held: HeldOut) -> LabelSuspects:
     order = np.argsort(-ratio, kind="stable")
     found = wrong_share(probabilities, labels)
     wrong = wrong_probabilities(probabilities, labels, found)
-    high = _wilson_high(int((ratio > 0).sum()), len(labels))
+    contradicted = ratio > 0
+    high = _wilson_high(int(contradicted.sum()), len(labels))
     noise = Noise(min(found.share, high), min(found.low, high), high, len(labels))
-    listed = (wrong > 0.5) & (ratio > 0) & (found.low > 0)
+    few = contradicted.mean() <= _FEW
+    listed = contradicted & (wrong > 0.5) & bool(few or found.low > 0)
+    if few:
+        listed |= contradicted & (probabilities[np.arange(len(labels)), labels] < _UNBELIEVED)
     suspects = tuple(
         Suspect(
             row=int(held.rows[at]),

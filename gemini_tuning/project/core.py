@@ -114,6 +114,7 @@ class Core:
         if not len(curation.train):
             msg = "tune(): no row is left to train on."
             raise PlanError(msg, hint="print(project.curate()) shows where the rows went.", code="plan-empty")
+        _supervised(curation)
         tokens = await asyncio.to_thread(lambda: sum(training_tokens(curation.train)) / len(curation.train))
         recipe = self.recipe(len(curation.train), tokens)
         settings = recipe.settings()
@@ -371,6 +372,16 @@ class Core:
             python=platform.python_version(),
             versions=library_versions(),
         )
+
+
+def _supervised(curation: Curation) -> None:
+    """Raises PlanError for rows that supervised tuning cannot learn from: pairs, or no answer of the model."""
+    for example in (*curation.train, *curation.validation):
+        if example.completions or not example.turns or example.turns[-1].role != "model":
+            kind = "a preference pair" if example.completions else "a row without an answer of the model"
+            msg = f"tune(): {example.where} is {kind}, and supervised tuning learns from the model's last turn."
+            hint = "to learn the preferred answers, bring rows with the prompt and that answer."
+            raise PlanError(msg, hint=hint, code="plan-method")
 
 
 def _outside() -> int:

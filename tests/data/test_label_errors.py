@@ -140,6 +140,15 @@ def test_an_order_as_good_as_scikit_learn_on_the_same_features(shared):
     assert share_right(label_suspects(texts, labels), wrong) > peer - 0.05
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_one_wrong_label_among_easy_rows_is_found(seed):
+    """A single wrong label is too little for an estimate of a share, and is listed all the same."""
+    texts, labels = topics(300, seed)
+    changed, wrong = planted(labels, 1 / 300, seed)
+    result = label_suspects(texts, changed, seed=seed)
+    assert {each.row for each in result.suspects} == wrong
+
+
 def test_clean_easy_data_have_no_suspects():
     """Nothing is listed where nothing is wrong."""
     texts, labels = topics(500, seed=3)
