@@ -52,7 +52,8 @@ def timed(what: str, function: Callable[[], object], texts: list[str]) -> None:
     seconds = time.process_time() - start
     size = sum(map(len, texts))
     print(
-        f"{what}: {seconds:.2f} s of CPU for {size / 1e6:.1f} M characters ({seconds / size * 1e9:.1f} ns each), {result}"
+        f"{what}: {seconds:.2f} s of CPU for {size / 1e6:.1f} M characters ({seconds / size * 1e9:.1f} ns each), "
+        f"{result}"
     )
 
 

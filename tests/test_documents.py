@@ -205,8 +205,11 @@ def codes() -> tuple[set[str], set[str]]:
                     errors |= found
         if path.is_relative_to(PACKAGE / "data"):
             errors |= {text for text in constants(tree) if re.fullmatch(r"data-[a-z]+(-[a-z]+)*", text)}
-        # Where a loop over a table gives the code: `_KINDS = (("leak-exact", ...), ...)`.
-        tables = [node.value for node in tree.body if getattr(getattr(node, "target", None), "id", "") == "_KINDS"]
+        # Where a loop over a table gives the code: `kinds = (("leak-exact", ...), ...)`.
+        tables = [
+            node.value for node in ast.walk(tree)
+            if getattr(getattr(node, "target", None), "id", "") in ("_KINDS", "kinds")
+        ]  # fmt: skip
         findings |= {row.elts[0].value for each in tables for row in getattr(each, "elts", ())}
         notes = [node.value for node in tree.body if getattr(getattr(node, "target", None), "id", "") == "_NOTES"]
         findings |= {key.value for each in notes for key in getattr(each, "keys", ())}

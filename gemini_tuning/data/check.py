@@ -26,12 +26,9 @@ from .tokens import dataset_tokens
 __all__ = ["DataReport", "Distribution", "Limits", "check", "check_file"]
 
 NEAR = 0.8
-QUICK = 20_000
-"""Rows that are looked at for wrong labels; of more, so many chosen by content, by a quicker model. All of a million
-rows would take longer than everything else together, and `label_suspects` is there for who wants that."""
-
-SURE_MODEL, MANY = 0.8, 0.1
-"""A small model that agrees with four rows of five, and doubts one in ten at most, is worth a warning; else a note."""
+LOOKED_AT = 10_000
+"""Rows that are looked at for wrong labels; of more, so many chosen by content. All of a million rows would take longer
+than everything else together, and `label_suspects` is there for who wants that, with a better model."""
 
 _SEVERITY = {"stop": 0, "warning": 1, "note": 2}
 
@@ -254,8 +251,7 @@ def _suspects(table: Table) -> tuple[tuple[Suspect, ...], list[Finding]]:
 
     if not table.labels:
         return (), []
-    many = len(table.rows) > QUICK
-    found = label_suspects(table.inputs, table.outputs, max_rows=QUICK, score_all=False, quick=many)
+    found = label_suspects(table.inputs, table.outputs, max_rows=LOOKED_AT, score_all=False, quick=True)
     if not found.usable or not found.suspects:
         return (), []
     rows = [table.rows[each.row] for each in found.suspects]
@@ -267,22 +263,19 @@ def _suspects(table: Table) -> tuple[tuple[Suspect, ...], list[Finding]]:
         for row, each in zip(rows[:PLACES], found.suspects, strict=False)
     )  # fmt: skip
     first = suspects[0]
-    accuracy = found.accuracy or 0.0
-    sure = accuracy >= SURE_MODEL and len(rows) <= MANY * found.scored
-    words = (
-        f"{counted(len(rows), 'label looks', 'labels look')} wrong" if sure
-        else f"{counted(len(rows), 'label is', 'labels are')} doubted: classes overlap, so most are hard, not wrong"
-    )  # fmt: skip
+    looked = f" ({found.scored:,} rows were looked at)" if found.scored < len(table.rows) else ""
     message = (
-        f"{words}. For example {first.given[:40]!r}, where a small model that has not seen the row says "
-        f"{first.predicted[:40]!r} ({first.confidence:.0%}); it gives {accuracy:.0%} of all rows their label"
-        + (f" ({found.scored:,} rows were looked at)" if many else "")
+        f"{counted(len(rows), 'label looks', 'labels look')} wrong, for example {first.given[:40]!r} where a small "
+        f"model that has not seen the row says {first.predicted[:40]!r} ({first.confidence:.0%}); it gives "
+        f"{found.accuracy or 0:.0%} of all rows their label{looked}"
     )
     return suspects, [finding(
-        "label-suspects", "warning" if sure else "note", message, rows, field="output",
-        hint="read them in report.suspects, surest first, and correct what is wrong."
-        + (" label_suspects(texts, labels) looks at all rows." if many else ""),
-        details={"accuracy": round(accuracy, 4), "suspects": [msgspec.to_builtins(each) for each in suspects[:50]]},
+        "label-suspects", "warning", message, rows, field="output",
+        hint="read them in report.suspects, surest first, and correct what is wrong; label_suspects(texts, labels) "
+        "looks at all rows with a better model.",
+        details={"accuracy": round(found.accuracy or 0, 4), "suspects": [
+            msgspec.to_builtins(each) for each in suspects[:50]
+        ]},
     )]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 Naive Bayes on the sparse features is one pass over the data and hard to overfit; logistic regression on a dense sketch
 of them is sharper where classes share their words. They err on different rows, so their mean ranks wrong labels better
-than either, and about as well as logistic regression on all features, which takes ten times as long
+than either, and about as well as logistic regression on all features, which takes several times as long
 (`benchmarks/label_errors.py`).
 
 Everything is deterministic: no sampling, fixed starts, one order of rows.

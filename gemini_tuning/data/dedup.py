@@ -334,7 +334,7 @@ def _conflict_finding(examples: Sequence[Example], conflicts: Iterable[Sequence[
         Finding(
             code="label-conflict",
             severity="warning",
-            message=f"{len(found):,} inputs have more than one output ({len(rows):,} rows): "
+            message=f"{_counted(len(found), 'input has', 'inputs have')} more than one output ({len(rows):,} rows): "
             f"for example {shown[0]['input']!r} has {shown[0]['outputs']}",
             hint="decide which output is right and correct the others; they are kept, because guessing would teach it.",
             where=tuple(example.where for example in rows[:_PLACES]),
@@ -536,17 +536,17 @@ def _leaks(rows: _Rows, level: Sequence[int]) -> dict[str, list[tuple[int, int]]
 
 
 def _leak_findings(examples: Sequence[Example], leaks: dict[str, list[tuple[int, int]]]) -> Iterator[Finding]:
-    kinds: tuple[tuple[str, Severity, str], ...] = (
-        ("exact", "stop", "is equal to"), ("near", "warning", "is a near-duplicate of"),
+    kinds: tuple[tuple[str, str, Severity, str], ...] = (
+        ("leak-exact", "exact", "stop", "is equal to"), ("leak-near", "near", "warning", "is a near-duplicate of"),
     )  # fmt: skip
-    for kind, severity, what in kinds:
+    for code, kind, severity, what in kinds:
         if found := leaks[kind]:
             shown: list[Json] = [
                 {"row": str(examples[row].where), "of": str(examples[of].where)}
                 for row, of in found[:_EXAMPLES_IN_DETAILS]
             ]
             yield Finding(
-                code=f"leak-{kind}",
+                code=code,
                 severity=severity,
                 message=f"{_counted(len(found), 'row has', 'rows have')} an input that {what} one that must not be "
                 "trained on",
@@ -558,18 +558,18 @@ def _leak_findings(examples: Sequence[Example], leaks: dict[str, list[tuple[int,
 
 
 def _duplicate_findings(drops: Sequence[Drop], near: float | None) -> Iterator[Finding]:
-    kinds: tuple[tuple[str, Severity, str, str], ...] = (
-        ("exact", "warning", "equal after folding", "training sees them twice: .dedup()"),
-        ("near", "note", f"similarity {near} or more", f"read them, then .dedup(near={near})"),
+    kinds: tuple[tuple[str, str, Severity, str, str], ...] = (
+        ("exact-duplicates", "exact", "warning", "equal after folding", "training sees them twice: .dedup()"),
+        ("near-duplicates", "near", "note", f"similarity {near} or more", f"read them, then .dedup(near={near})"),
     )
-    for kind, severity, how, advice in kinds:
+    for code, kind, severity, how, advice in kinds:
         if gone := [drop for drop in drops if (drop.kind == "near") == (kind == "near")]:
             shown: list[Json] = [
                 {"row": str(drop.example.where), "of": str(drop.because_of.where), "similarity": drop.similarity}
                 for drop in gone[:_EXAMPLES_IN_DETAILS]
             ]
             yield Finding(
-                code=f"{kind}-duplicates",
+                code=code,
                 severity=severity,
                 message=f"{_counted(len(gone), 'row repeats', 'rows repeat')} another ({how}, same output)",
                 hint=advice,

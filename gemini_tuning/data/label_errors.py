@@ -1,8 +1,9 @@
 """Labels that are probably wrong, found by asking a model that has not seen the row.
 
 Each row is labelled by a small model (`classifier`) learnt from other rows. Rows are ordered by the ratio of the
-model's confidence in the best other class to that in the given label; measured, no other order has more wrong labels
-among its first rows (`docs/labels.md`).
+model's confidence in the best other class to that in the given label. Measured (`docs/labels.md`), that is as good as
+the confidence in the given label alone where wrong labels are of any class, and better where they are of a class that
+is alike.
 
 How many of them to show is the harder question, because a model that is unsure contradicts right labels too. Two
 explanations compete for the contradictions: the model's doubt (probabilities that should be less sharp) and wrong

@@ -211,7 +211,7 @@ def test_the_report_is_bounded_and_can_be_written_and_read():
     _, report = redact(Dataset([Example.of(text, "x")]))
     assert (len(report.replaced), report.total) == (PLACES, PLACES + 5)
     assert msgspec.json.decode(msgspec.json.encode(report), type=RedactReport) == report
-    assert report.to_records()[0] == {"kind": "email", "placeholder": "<EMAIL_1>", "where": "records, input", "field": "input", "length": 7}  # fmt: skip
+    assert report.to_records()[0] == {"kind": "email", "placeholder": "<EMAIL_1>", "where": "input", "field": "input", "length": 7}  # fmt: skip
     assert "replaced 10,005 values in 1 of 1 rows" in repr(report)
     assert "<table>" in report._repr_html_()
 
