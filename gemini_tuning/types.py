@@ -90,6 +90,8 @@ class Turn(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def text(self) -> str:
         """The text parts, joined; parts of other kinds are left out."""
+        if len(self.parts) == 1:  # nearly every turn, and asked for many times a row
+            return self.parts[0].text or ""
         return "".join(part.text for part in self.parts if part.text is not None)
 
 
@@ -166,6 +168,8 @@ class Example(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=
         """The user's own text that is answered: the last user turn before the target, without instructions."""
         if self.raw_input is not None:
             return self.raw_input
+        if len(self.turns) == 2 and self.turns[0].role == "user" and self.turns[1].role == "model":
+            return self.turns[0].text
         return next((turn.text for turn in reversed(self._asked) if turn.role == "user"), "")
 
     @property
@@ -184,6 +188,8 @@ class Example(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=
     @property
     def text(self) -> str:
         """Everything the user wrote before the target, without instructions: what duplicates are compared by."""
+        if self.raw_input is None and len(self.turns) == 2 and self.turns[1].role == "model":
+            return self.turns[0].text
         earlier = [turn.text for turn in self._asked]
         if self.raw_input is not None:
             last = max((at for at, turn in enumerate(self._asked) if turn.role == "user"), default=None)
@@ -267,6 +273,11 @@ class Dataset(Sequence[Example]):
         self.source = source
         self.broken: tuple[Broken, ...] = tuple(broken)
         self.notes: tuple[Finding, ...] = tuple(notes)
+
+    @property
+    def given(self) -> tuple[Example, ...]:
+        """The examples as they came; those that were never asked for as `examples` may have no `origin` yet."""
+        return self._given
 
     @property
     def examples(self) -> tuple[Example, ...]:

@@ -498,8 +498,9 @@ def survey(parts: Parts, near: float | None, *, leak_from: Dataset | None = None
         check_threshold("survey", "near", near)
     names: tuple[PartName, ...] = ("train", "validation", "test")
     part_of: list[PartName] = [name for name in names for _ in getattr(parts, name)]
-    own = [*parts.train, *parts.validation, *parts.test]
-    rows = _Rows([*own, *(leak_from or ())], near)
+    # Origins are not needed here: what they hash is compared as it stands.
+    own = [*parts.train.given, *parts.validation.given, *parts.test.given]
+    rows = _Rows([*own, *(leak_from.given if leak_from is not None else ())], near)
     conflicts = rows.conflicts(len(own))
     gone, groups = _drops(part_of, rows)
     findings = [*_duplicate_findings([drop for _, drop in gone], near), *_conflict_finding(own, conflicts)]

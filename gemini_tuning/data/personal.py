@@ -234,7 +234,8 @@ def personal_findings(examples: Sequence[Example]) -> tuple[Finding, ...]:
     return tuple(
         Finding(
             code="personal-data", severity="warning", count=len(rows[kind]),
-            message=f"{len(rows[kind]):,} rows hold {_NAMES[kind]}: {sum(counts[kind].values()):,} in all",
+            message=f"{len(rows[kind]):,} row{' holds' if len(rows[kind]) == 1 else 's hold'} {_NAMES[kind]}: "
+            f"{sum(counts[kind].values()):,} in all",
             hint=f"replace them with placeholders: .redact(), or .redact(kinds=[{kind!r}]).",
             where=tuple(
                 Location(examples[row].where.file, examples[row].where.line, field)

@@ -81,7 +81,7 @@ def _plain_texts(example: Example) -> list[tuple[str, str]] | None:
     """The same for a question and its answer, which most rows are; None for others. Checks must not wait for it."""
     if len(example.turns) != 2 or example.meta or example.completions:
         return None
-    if any(each is not None for each in (example.system, example.tools, example.references, example.raw_input)):
+    if example.tools is not None or example.references is not None or example.raw_input is not None:
         return None
     (asked, answer) = example.turns
     if asked.role != "user" or answer.role != "model" or len(asked.parts) != 1 or len(answer.parts) != 1:
@@ -89,7 +89,8 @@ def _plain_texts(example: Example) -> list[tuple[str, str]] | None:
     question, target = asked.parts[0], answer.parts[0]
     if question.text is None or target.text is None or question.other is not None or target.other is not None:
         return None
-    return [("input", question.text), ("output", target.text)]
+    spoken = [("input", question.text), ("output", target.text)]
+    return spoken if example.system is None else [("system", example.system), *spoken]
 
 
 def _all_texts(example: Example) -> Iterator[tuple[str, str]]:

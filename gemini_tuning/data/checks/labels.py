@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from ... import models
@@ -22,6 +23,11 @@ _PLACEHOLDER = re.compile(
     r"|lorem ipsum.*|placeholder|<(?![A-Z_]+_\d+>)[\w \-]+>|\[[\w \-]+\]|\{\{?[\w \-]+\}?\}|待定|待补充|无|暂无|未知)",
     re.IGNORECASE,
 )
+
+
+def counts_of(outputs: Iterable[str]) -> dict[str, int]:
+    """Outputs with their counts, most frequent first, then by name."""
+    return dict(sorted(Counter(outputs).items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def amounts(table: Table, limits: Limits) -> Iterable[Finding]:
@@ -65,9 +71,7 @@ def targets(table: Table) -> Iterable[Finding]:
             hint="remove or fill them.", field="output",
         )  # fmt: skip
     # "unknown" with its share of a classification is a class; a handful among many rows is a hole in the data.
-    counts: dict[str, int] = {}
-    for output in table.outputs:
-        counts[output] = counts.get(output, 0) + 1
+    counts = Counter(table.outputs)
     average = len(table.rows) / max(1, len(counts)) if table.labels else float("inf")
     holes = {
         output
@@ -104,9 +108,7 @@ def balance(table: Table) -> Iterable[Finding]:
     if not table.labels:
         return
     train = table.parts.train
-    counts: dict[str, int] = {}
-    for output in table.outputs[: len(train)]:
-        counts[output] = counts.get(output, 0) + 1
+    counts = Counter(table.outputs[: len(train)])
     if len(counts) == 1 and len(train) >= FEW:  # a handful of rows may agree by chance
         yield finding(
             "single-label", "stop", f"every training row has the output {next(iter(counts))[:60]!r}",
@@ -129,10 +131,7 @@ def spellings(table: Table) -> Iterable[Finding]:
 
     The most frequent spelling is taken as meant; when none is, the rows of all of them are named.
     """
-    counts: dict[str, int] = {}
-    for output in table.outputs:
-        if len(output) <= SHORT_OUTPUT:
-            counts[output] = counts.get(output, 0) + 1
+    counts = Counter(output for output in table.outputs if len(output) <= SHORT_OUTPUT)
     spelled: dict[str, dict[str, int]] = {}
     for output, count in counts.items():
         spelled.setdefault(key(output.replace("_", " ")), {})[output] = count

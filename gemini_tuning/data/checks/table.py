@@ -57,7 +57,7 @@ class Table:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.rows: list[Example] = [*parts.train, *parts.validation, *parts.test]
+        self.rows: list[Example] = [*parts.train.given, *parts.validation.given, *parts.test.given]
         self.part: list[str] = (
             ["train"] * len(parts.train) + ["validation"] * len(parts.validation) + ["test"] * len(parts.test)
         )
