@@ -19,11 +19,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from gemini_tuning.data import Parts, exact_duplicates, near_duplicates
-from gemini_tuning.data.dedup import survey
-from gemini_tuning.data.fold import all_numbers, fold, key, numbers
-from gemini_tuning.data.near import Sketches
 from gemini_tuning.data.scripts import script_shares
-from gemini_tuning.data.shingles import jaccard
+from gemini_tuning.data.similar.dedup import survey
+from gemini_tuning.data.similar.fold import all_numbers, fold, key, numbers
+from gemini_tuning.data.similar.near import Sketches
+from gemini_tuning.data.similar.shingles import jaccard
 from gemini_tuning.data.tokens import dataset_tokens
 from gemini_tuning.types import Dataset, Example
 

@@ -34,8 +34,8 @@ from cleanlab.rank import get_label_quality_scores
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from gemini_tuning.data.features import hashed
-from gemini_tuning.data.label_errors import TEXTS_PER_CLASS, Unusable, held_out, label_suspects
+from gemini_tuning.data.learning.features import hashed
+from gemini_tuning.data.learning.label_errors import TEXTS_PER_CLASS, Unusable, held_out, label_suspects
 
 warnings.filterwarnings("ignore")
 SETS = {

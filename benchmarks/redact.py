@@ -13,8 +13,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from gemini_tuning.data.personal import find_personal, personal_findings, scan
-from gemini_tuning.data.redact import redact
+from gemini_tuning.data.private.finding import find_personal, personal_findings, scan
+from gemini_tuning.data.private.redact import redact
 from gemini_tuning.types import Dataset, Example
 
 WORDS = [

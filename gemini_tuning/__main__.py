@@ -50,7 +50,7 @@ def _demo(chosen: argparse.Namespace) -> int:
 
 
 def _check(chosen: argparse.Namespace) -> int:
-    from .data.check import check_file
+    from .data.checks.check import check_file
 
     try:
         report = check_file(

@@ -18,7 +18,7 @@ import pytest
 from gemini_tuning import Dataset, Example, Plan, TuningProject, Vertex
 from gemini_tuning.backend import loop, retry
 from gemini_tuning.data import keep, presidio, read, redact
-from gemini_tuning.data.spans import Span
+from gemini_tuning.data.private.spans import Span
 from gemini_tuning.emulator import Emulator, Fault
 from gemini_tuning.errors import ConfigError, GeminiTuningError
 from gemini_tuning.eval import Accuracy, Baseline, EvalReport, EvalRow, Judge, MetricInfo, evaluate

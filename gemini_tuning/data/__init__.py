@@ -12,87 +12,87 @@ from .._lazy import lazy_exports
 if TYPE_CHECKING:
     from .augment import Paraphrase, RareLabels, augment, paraphrase, rare_labels
     from .augment_report import AugmentReport, CallFailure, Rejected
-    from .check import Limits, check, check_file
-    from .data_report import Cluster, DataReport, Distribution, Diversity
-    from .dedup import Groups, dedup, dedup_parts, exact_duplicates, near_duplicates
-    from .detectors import Detector, Presidio, presidio
-    from .drops import DedupReport, Drop
+    from .checks.check import Limits, check, check_file
+    from .checks.report import Cluster, DataReport, Distribution, Diversity
+    from .files.reading import from_records, read
+    from .formats.openai_lines import to_openai
+    from .formats.rows import to_gemini
+    from .formats.writing import gemini_lines, to_dataframe, write
     from .instruct import instruct
-    from .label_errors import LabelSuspects, label_suspects
-    from .learning_curve import LearningCurve, learning_curve
-    from .openai_lines import to_openai
+    from .learning.label_errors import LabelSuspects, label_suspects
+    from .learning.learning_curve import LearningCurve, learning_curve
+    from .mending.repair import fixable, repair
+    from .mending.report import Change, RepairReport
     from .parts import Parts
-    from .personal import find_personal
-    from .reading import from_records, read
-    from .redact import redact
-    from .redact_report import RedactReport
-    from .repair import fixable, repair
-    from .repair_report import Change, RepairReport
-    from .rows import to_gemini
+    from .private.detectors import Detector, Presidio, presidio
+    from .private.finding import find_personal
+    from .private.redact import redact
+    from .private.report import RedactReport
     from .scripts import language_of
     from .select import FilterReport, keep, sample
+    from .similar.dedup import Groups, dedup, dedup_parts, exact_duplicates, near_duplicates
+    from .similar.drops import DedupReport, Drop
     from .split import SplitReport, split
     from .tokens import estimate_tokens, example_tokens
     from .transcript import Preview, Transcript, transcript
-    from .writing import gemini_lines, to_dataframe, write
 
 _HOMES = {
     "AugmentReport": ".augment_report",
     "CallFailure": ".augment_report",
-    "Change": ".repair_report",
-    "Cluster": ".data_report",
-    "DataReport": ".data_report",
-    "DedupReport": ".drops",
-    "Detector": ".detectors",
-    "Distribution": ".data_report",
-    "Diversity": ".data_report",
-    "Drop": ".drops",
+    "Change": ".mending.report",
+    "Cluster": ".checks.report",
+    "DataReport": ".checks.report",
+    "DedupReport": ".similar.drops",
+    "Detector": ".private.detectors",
+    "Distribution": ".checks.report",
+    "Diversity": ".checks.report",
+    "Drop": ".similar.drops",
     "FilterReport": ".select",
-    "Groups": ".dedup",
-    "LabelSuspects": ".label_errors",
-    "LearningCurve": ".learning_curve",
-    "Limits": ".check",
+    "Groups": ".similar.dedup",
+    "LabelSuspects": ".learning.label_errors",
+    "LearningCurve": ".learning.learning_curve",
+    "Limits": ".checks.check",
     "Paraphrase": ".augment",
     "Parts": ".parts",
-    "Presidio": ".detectors",
+    "Presidio": ".private.detectors",
     "Preview": ".transcript",
     "RareLabels": ".augment",
-    "RedactReport": ".redact_report",
+    "RedactReport": ".private.report",
     "Rejected": ".augment_report",
-    "RepairReport": ".repair_report",
+    "RepairReport": ".mending.report",
     "SplitReport": ".split",
     "Transcript": ".transcript",
     "augment": ".augment",
-    "check": ".check",
-    "check_file": ".check",
-    "dedup": ".dedup",
-    "dedup_parts": ".dedup",
+    "check": ".checks.check",
+    "check_file": ".checks.check",
+    "dedup": ".similar.dedup",
+    "dedup_parts": ".similar.dedup",
     "estimate_tokens": ".tokens",
-    "exact_duplicates": ".dedup",
+    "exact_duplicates": ".similar.dedup",
     "example_tokens": ".tokens",
-    "find_personal": ".personal",
-    "fixable": ".repair",
-    "from_records": ".reading",
-    "gemini_lines": ".writing",
+    "find_personal": ".private.finding",
+    "fixable": ".mending.repair",
+    "from_records": ".files.reading",
+    "gemini_lines": ".formats.writing",
     "instruct": ".instruct",
     "keep": ".select",
-    "label_suspects": ".label_errors",
+    "label_suspects": ".learning.label_errors",
     "language_of": ".scripts",
-    "learning_curve": ".learning_curve",
-    "near_duplicates": ".dedup",
+    "learning_curve": ".learning.learning_curve",
+    "near_duplicates": ".similar.dedup",
     "paraphrase": ".augment",
-    "presidio": ".detectors",
+    "presidio": ".private.detectors",
     "rare_labels": ".augment",
-    "read": ".reading",
-    "redact": ".redact",
-    "repair": ".repair",
+    "read": ".files.reading",
+    "redact": ".private.redact",
+    "repair": ".mending.repair",
     "sample": ".select",
     "split": ".split",
-    "to_dataframe": ".writing",
-    "to_gemini": ".rows",
-    "to_openai": ".openai_lines",
+    "to_dataframe": ".formats.writing",
+    "to_gemini": ".formats.rows",
+    "to_openai": ".formats.openai_lines",
     "transcript": ".transcript",
-    "write": ".writing",
+    "write": ".formats.writing",
 }
 
 __all__ = [

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from ..types import Dataset, Example
 from .augment_report import Reason
-from .fold import fold, key, numbers, plain
 from .parts import Parts, label_like
+from .similar.fold import fold, key, numbers, plain
 
 COPY = 0.95
 LEAK = 0.8
@@ -44,7 +44,7 @@ class Gate:
 
     def __init__(self, parts: Parts, *, leak: float = LEAK) -> None:
         # numpy is loaded only by the work that needs it.
-        from .shingles import ShingleIndex
+        from .similar.shingles import ShingleIndex
 
         self._index = ShingleIndex
         self._leak = leak

@@ -160,7 +160,7 @@ def _round(value: float) -> int:
 def _units(dataset: Dataset, near: float | None, strata: bool) -> list[_Unit]:
     """Rows joined by origin and by similarity, with the output that most of them have (ties: the smallest)."""
     # numpy is loaded only by the work that needs it.
-    from .dedup import check_threshold, input_groups
+    from .similar.dedup import check_threshold, input_groups
 
     if near is not None:
         check_threshold("split", "near", near)

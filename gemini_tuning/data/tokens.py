@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from ..types import Example, Turn
-from .fold import blocks
+from .similar.fold import blocks
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,14 +13,14 @@ import msgspec
 
 from ..data.augment import augment
 from ..data.augment_report import AugmentReport
-from ..data.dedup import dedup, dedup_parts
-from ..data.drops import DedupReport
+from ..data.mending.repair import repair
+from ..data.mending.report import RepairReport
 from ..data.parts import Parts
-from ..data.redact import redact
-from ..data.redact_report import RedactReport
-from ..data.repair import repair
-from ..data.repair_report import RepairReport
+from ..data.private.redact import redact
+from ..data.private.report import RedactReport
 from ..data.select import FilterReport, keep, sample
+from ..data.similar.dedup import dedup, dedup_parts
+from ..data.similar.drops import DedupReport
 from ..data.split import SplitReport, split
 from ..display import details, html_table, paragraph, table
 from ..errors import DataError, PlanError

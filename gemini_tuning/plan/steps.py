@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .._functions import function_hash, function_name
 from ..data.augment import Paraphrase, RareLabels
-from ..data.detectors import Presidio
-from ..data.spans import Kind
+from ..data.private.detectors import Presidio
+from ..data.private.spans import Kind
 from ..models import ADAPTER_SIZES, TOKENS_PER_EXAMPLE
 from ..types import Example, Instructions
 

@@ -95,7 +95,7 @@ class Core:
 
     async def tune(self, attempt: int, progress: OnProgress | None) -> TuningJob:
         """As `TuningProject.tune`."""
-        from ..data.writing import gemini_lines
+        from ..data.formats.writing import gemini_lines
         from ..jobs.job import TuningJob
         from ..jobs.purchase import Order, recorded, submit
         from ..plan.tokens import training_tokens

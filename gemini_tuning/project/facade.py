@@ -40,12 +40,12 @@ from .core import Core, OnProgress, Part
 
 if TYPE_CHECKING:
     from ..backend.base import Backend
-    from ..data.data_report import DataReport
-    from ..data.detectors import Presidio
-    from ..data.learning_curve import LearningCurve
-    from ..data.reading import Format
-    from ..data.repair_report import RepairReport
-    from ..data.spans import Kind
+    from ..data.checks.report import DataReport
+    from ..data.files.reading import Format
+    from ..data.learning.learning_curve import LearningCurve
+    from ..data.mending.report import RepairReport
+    from ..data.private.detectors import Presidio
+    from ..data.private.spans import Kind
     from ..eval.metrics import MetricLike
     from ..eval.report import Baseline, EvalReport
     from ..jobs.job import TuningJob
@@ -120,7 +120,7 @@ class TuningProject:
             DataError: A column is missing (lists those there are) or a row is unusable (names it).
             PlanError: A name or model that can never work.
         """
-        from ..data.reading import from_records
+        from ..data.files.reading import from_records
 
         plan = _plan(name, model, input, output)
         data = from_records(records, input=input, output=output, bad_rows="keep")
@@ -147,7 +147,7 @@ class TuningProject:
         Raises:
             DataError: With file, line and field.
         """
-        from ..data.reading import read
+        from ..data.files.reading import read
 
         plan = _plan(name, model, input, output)
         reader = resolve(backend)
@@ -173,7 +173,7 @@ class TuningProject:
             workdir: As in `from_records`.
             functions: Functions that the plan's `filter` steps name and that cannot be imported.
         """
-        from ..data.reading import from_records
+        from ..data.files.reading import from_records
 
         given: object = plan
         if not isinstance(given, Plan):
@@ -263,7 +263,7 @@ class TuningProject:
         repaired = self._add("repair", RepairStep, too_long=too_long, unfixable=unfixable)
         if not dry_run:
             return repaired
-        from ..data.repair import repair
+        from ..data.mending.repair import repair
 
         return repair(
             self.data, too_long=too_long, unfixable=unfixable, input=self.plan.input, output=self.plan.output,
@@ -284,7 +284,7 @@ class TuningProject:
             keep: Values to leave, such as the address of your own support desk.
             detector: A service that finds more, such as names: `Presidio(url=...)`.
         """
-        from ..data.redact import check_kinds
+        from ..data.private.redact import check_kinds
 
         check_kinds(kinds, detector)
         return self._add(
@@ -411,7 +411,7 @@ class TuningProject:
 
     def extend(self, records: Iterable[Any]) -> TuningProject:
         """The same plan with more rows; they go through every step, deduplication among them."""
-        from ..data.reading import from_records
+        from ..data.files.reading import from_records
 
         more = from_records(records, input=self.plan.input, output=self.plan.output)
         # Origins count occurrences, so they are given anew over all rows; what was written from a row keeps its own.
@@ -483,8 +483,8 @@ class TuningProject:
             production: A sample of what users really ask: texts, a data set or a file. Training unlike it is a finding.
             leak_from: A data set or file that training must not have seen, for example a test set kept elsewhere.
         """
-        from ..data.check import Limits, check, merged, read_texts
-        from ..data.reading import read
+        from ..data.checks.check import Limits, check, merged, read_texts
+        from ..data.files.reading import read
 
         input, output = self.plan.input, self.plan.output
         if isinstance(production, str | os.PathLike):
@@ -512,7 +512,7 @@ class TuningProject:
 
         The curve of a small local model on this task, with intervals: a proxy for Gemini's, and it says so.
         """
-        from ..data.learning_curve import learning_curve
+        from ..data.learning.learning_curve import learning_curve
 
         return learning_curve(self._core.local_curation.train, seed=seed)
 
@@ -715,8 +715,8 @@ class AsyncTuningProject:
 
 def _usable(data: Dataset, plan: Plan, bad_rows: Literal["raise", "keep"]) -> Dataset:
     """The data as read, unless a row is broken beyond repair and that was not to be kept."""
-    from ..data.repair import fixable
-    from ..data.rows import Columns
+    from ..data.formats.rows import Columns
+    from ..data.mending.repair import fixable
     from ..plan.curation import refuse_broken
 
     if bad_rows not in ("raise", "keep"):

@@ -234,7 +234,7 @@ def test_leaks_from_another_file(file):
 )  # fmt: skip
 def test_production_files_need_no_answers(file, name, content):
     """Texts, rows without an answer and conversations that end with the user are all traffic."""
-    from gemini_tuning.data.check import read_texts
+    from gemini_tuning.data.checks.check import read_texts
 
     assert read_texts(file(content, name)) == ["how do I pay", "where is my card"]
     with pytest.raises(DataError, match="no text"):

@@ -20,10 +20,10 @@ from gemini_tuning.data import (
     near_duplicates,
     read,
 )
-from gemini_tuning.data import fold as fold_module
-from gemini_tuning.data.dedup import survey
-from gemini_tuning.data.fold import all_numbers, fold, key, numbers
-from gemini_tuning.data.shingles import ShingleIndex, jaccard, may_reach, quick_windows
+from gemini_tuning.data.similar import fold as fold_module
+from gemini_tuning.data.similar.dedup import survey
+from gemini_tuning.data.similar.fold import all_numbers, fold, key, numbers
+from gemini_tuning.data.similar.shingles import ShingleIndex, jaccard, may_reach, quick_windows
 from gemini_tuning.errors import DataError, PlanError
 from gemini_tuning.types import Dataset, Example
 
@@ -458,7 +458,7 @@ def test_importing_the_package_loads_no_numpy():
         "import sys, gemini_tuning.data as d\n"
         "from gemini_tuning.data import augment, from_records, instruct, paraphrase, read, repair, sample, split\n"
         "assert 'numpy' not in sys.modules\n"
-        "import gemini_tuning.data.dedup\n"
+        "import gemini_tuning.data.similar.dedup\n"
         "from gemini_tuning.data import near_duplicates, dedup\n"
         "assert callable(dedup) and callable(d.split) and callable(d.check) and callable(d.redact)\n"
         "assert sorted(d.__all__) == d.__all__ and all(hasattr(d, name) for name in d.__all__)\n"

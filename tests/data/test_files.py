@@ -541,7 +541,7 @@ def test_a_file_without_permission(file):
 
 def test_a_file_that_changes_while_it_is_read(file):
     """A file that is appended to, cut or touched while it is read is refused; one that is only deleted is read."""
-    from gemini_tuning.data.opening import Source
+    from gemini_tuning.data.files.opening import Source
 
     for change, fine in (
         (lambda path: path.write_bytes(path.read_bytes() + b"x"), False),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemini_tuning.data.rows import SHAPES, Columns, shape_of, to_example, to_gemini
+from gemini_tuning.data.formats.rows import SHAPES, Columns, shape_of, to_example, to_gemini
 from gemini_tuning.errors import DataError
 from gemini_tuning.types import Location
 

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemini_tuning.data.classifier import PENALTY, SmallModel, log_loss, logistic, softmax
-from gemini_tuning.data.features import folded_down, hashed, tfidf_sketch
-from gemini_tuning.data.fold import key
-from gemini_tuning.data.label_errors import (
+from gemini_tuning.data.learning.classifier import PENALTY, SmallModel, log_loss, logistic, softmax
+from gemini_tuning.data.learning.features import folded_down, hashed, tfidf_sketch
+from gemini_tuning.data.learning.label_errors import (
     Unusable,
     confident_errors,
     held_out,
@@ -18,6 +17,7 @@ from gemini_tuning.data.label_errors import (
     wrong_probabilities,
     wrong_share,
 )
+from gemini_tuning.data.similar.fold import key
 from gemini_tuning.errors import DataError, PlanError
 
 TOPICS = {

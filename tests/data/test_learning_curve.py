@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemini_tuning.data.classifier import SmallModel
-from gemini_tuning.data.learning_curve import learning_curve
+from gemini_tuning.data.learning.classifier import SmallModel
+from gemini_tuning.data.learning.learning_curve import learning_curve
 from gemini_tuning.errors import PlanError
 from gemini_tuning.types import Dataset, Example
 

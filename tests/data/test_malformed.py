@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gemini_tuning.data import check_file, read, to_gemini
-from gemini_tuning.data.repair import fixable, repair
+from gemini_tuning.data.mending.repair import fixable, repair
 from gemini_tuning.errors import DataError
 
 from .conftest import SHARED

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_tuning.data import read
-from gemini_tuning.data.personal import find_personal, fold_ascii, personal_findings, resolve, scan
-from gemini_tuning.data.spans import KINDS, Span
+from gemini_tuning.data.private.finding import find_personal, fold_ascii, personal_findings, resolve, scan
+from gemini_tuning.data.private.spans import KINDS, Span
 from gemini_tuning.types import Completion, Example, Location, Part, Turn, text_turn
 
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemini_tuning.data.detectors import Presidio, presidio
-from gemini_tuning.data.personal import find_personal
-from gemini_tuning.data.redact import check_kinds, redact
-from gemini_tuning.data.redact_report import PLACES, RedactReport
-from gemini_tuning.data.spans import Span
+from gemini_tuning.data.private.detectors import Presidio, presidio
+from gemini_tuning.data.private.finding import find_personal
+from gemini_tuning.data.private.redact import check_kinds, redact
+from gemini_tuning.data.private.report import PLACES, RedactReport
+from gemini_tuning.data.private.spans import Span
 from gemini_tuning.errors import BackendError, DataError, PlanError
 from gemini_tuning.types import Broken, Completion, Dataset, Example, Location, Part, Turn, text_turn
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemini_tuning.data import from_records, to_gemini
-from gemini_tuning.data.repair import fixable, mend, repair
-from gemini_tuning.data.repair_report import RepairReport
-from gemini_tuning.data.rows import Columns
+from gemini_tuning.data.formats.rows import Columns
+from gemini_tuning.data.mending.repair import fixable, mend, repair
+from gemini_tuning.data.mending.report import RepairReport
 from gemini_tuning.data.tokens import example_tokens
 from gemini_tuning.errors import PlanError
 from gemini_tuning.types import Broken, Completion, Dataset, Example, Location, Part, Turn, text_turn

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemini_tuning.data import read
-from gemini_tuning.data.openai_lines import to_openai
-from gemini_tuning.data.rows import Columns, to_example
-from gemini_tuning.data.writing import gemini_lines, to_dataframe, write
+from gemini_tuning.data.formats.openai_lines import to_openai
+from gemini_tuning.data.formats.rows import Columns, to_example
+from gemini_tuning.data.formats.writing import gemini_lines, to_dataframe, write
 from gemini_tuning.errors import ConfigError, DataError, PlanError
 from gemini_tuning.types import Completion, Dataset, Example, Location, Part, Turn, text_turn
 

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from ...ledger import digest
 from ...types import Dataset, Example, Finding
-from ..data_report import Cluster, Diversity
-from ..features import tfidf_sketch
-from ..fold import fold
-from ..shingles import ShingleIndex
+from ..learning.features import tfidf_sketch
+from ..similar.fold import fold
+from ..similar.shingles import ShingleIndex
+from .report import Cluster, Diversity
 from .table import Table, counted, finding
 
 Vectors = npt.NDArray[np.float32]

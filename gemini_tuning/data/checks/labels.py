@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from ... import models
 from ...types import Example, Finding
-from ..fold import key, white
 from ..parts import SHORT_OUTPUT
+from ..similar.fold import key, white
 from .table import PLACES, Limits, Table, counted, finding
 
 RARE = 10
