@@ -7,6 +7,7 @@ too), 2 when the file cannot be opened or the command is wrong.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     check.add_argument("file", help="JSONL, JSON, CSV, TSV or Parquet, also .gz; local or gs://")
     check.add_argument("--model", help="whose limits count; default: the strictest of today's models")
     check.add_argument("--format", help="the format, when it cannot be told from the file")
+    check.add_argument("--encoding", help="when the file is not UTF-8, for example cp1252 or gb18030")
     check.add_argument("--input", default="input", help="column with what the model is asked (default: input)")
     check.add_argument("--output", default="output", help="column with the answer to learn (default: output)")
     check.add_argument("--leak-from", metavar="OTHER", help="a file that training must not have seen, as a test set")
@@ -55,12 +57,15 @@ def _check(chosen: argparse.Namespace) -> int:
     try:
         report = check_file(
             chosen.file, model=chosen.model, leak_from=chosen.leak_from, production=chosen.production,
-            format=chosen.format, input=chosen.input, output=chosen.output,
+            format=chosen.format, encoding=chosen.encoding, input=chosen.input, output=chosen.output,
         )  # fmt: skip
     except GeminiTuningError as error:
         print(_visible(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return 2
-    print(report.to_json().decode() if chosen.json else _visible(repr(report)))
+    try:
+        print(report.to_json().decode() if chosen.json else _visible(repr(report)), flush=True)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     strict = chosen.strict and any(finding.severity == "warning" for finding in report.findings)
     return 0 if report.ok and not strict else 1
 

@@ -8,6 +8,7 @@ a value that no page states is None, never a guess.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 AS_OF = "2026-11-22"
@@ -139,6 +140,18 @@ class Price:
     tuned_factor: float | None = None
     source: str = ""
     as_of: str = AS_OF
+
+    def __post_init__(self) -> None:
+        for name in ("training", "input", "output", "tuned_factor"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                msg = f"Price({name}={value!r}): expected a number of 0 or more, or None for unknown"
+                raise ValueError(msg)
+        try:
+            date.fromisoformat(self.as_of)
+        except ValueError:
+            msg = f"Price(as_of={self.as_of!r}): expected a day, written as 2026-11-22"
+            raise ValueError(msg) from None
 
 
 TUNED_FACTOR_NOTE = (

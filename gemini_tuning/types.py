@@ -211,6 +211,15 @@ class Example(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=
         turns = (*self.turns[:last], turn, *self.turns[last + 1 :])
         return msgspec.structs.replace(self, turns=turns)
 
+    def with_output(self, text: str) -> Example:
+        """The same example with another text as its target: for a label that was wrong."""
+        if not self.turns or self.turns[-1].role != "model":
+            msg = "this example has no target: its last turn is not the model's"
+            raise ValueError(msg)
+        others = tuple(part for part in self.turns[-1].parts if part.text is None)
+        turn = Turn("model", (*others, Part(text=text)))
+        return msgspec.structs.replace(self, turns=(*self.turns[:-1], turn), origin="")
+
     def __repr__(self) -> str:
         lines = [("system", self.system)] if self.system else []
         lines += [

@@ -173,6 +173,47 @@ def test_preview_and_explain_show_what_gemini_reads() -> None:
         assert tickets(60)[0]["label"] in shown
 
 
+def test_preview_shows_rows_that_are_trained_on() -> None:
+    """A row that a filter takes away is not shown."""
+    project = TuningProject.from_records(tickets(60), **NAMES)
+    first = tickets(60)[0]["label"]
+    shown = project.filter(lambda example: example.output != first).preview(3)
+    assert all(example.output != first for example in shown)
+
+
+def test_system_instructions_of_the_rows_are_not_replaced_in_silence() -> None:
+    """`check` names the rows whose own instruction goes, and says when only some rows have one."""
+    rows: list[Any] = [gemini(row["text"], row["label"]) for row in tickets(60)]
+    for row in rows[:20]:
+        row["systemInstruction"] = {"parts": [{"text": "You answer for a shop."}]}
+    project = TuningProject.from_records(rows, name="t", model="gemini-2.5-flsh")
+    codes = {each.code: each for each in project.check().findings}
+    assert codes["system-missing"].count == 40
+    assert "gemini-2.5-flash" in codes["unknown-model"].hint
+    replaced = {each.code: each for each in project.instruct(system="New.").check().findings}["system-replaced"]
+    assert (replaced.severity, replaced.count) == ("warning", 20)
+    assert "You answer for a shop." in replaced.message
+
+
+def test_a_label_is_corrected_without_losing_the_rest() -> None:
+    """`with_output` keeps system instruction, earlier turns and columns."""
+    row = {**gemini("hi", "wrong"), "systemInstruction": {"parts": [{"text": "S"}]}, "id": 7}
+    example = TuningProject.from_records([row], name="t", model="gemini-2.5-flash").data[0]
+    right = example.with_output("right")
+    assert (right.output, right.system, right.input, right.meta, right.origin) == ("right", "S", "hi", {"id": 7}, "")
+
+
+def test_prices_are_checked() -> None:
+    """A price that is none, negative or undated cannot make an estimate."""
+    project = TuningProject.from_records(tickets(60), **NAMES)
+    with pytest.raises(PlanError, match="prices"):
+        project.estimate(prices={"training": 5})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="training"):
+        Price(training=-1.0)
+    with pytest.raises(ValueError, match="as_of"):
+        Price(training=1.0, as_of="1 Nov")
+
+
 # --- the command ---------------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,8 @@ import msgspec
 
 from ..data.augment import augment
 from ..data.augment_report import AugmentReport
-from ..data.mending.repair import repair
+from ..data.formats.rows import Columns
+from ..data.mending.repair import fixable, repair
 from ..data.mending.report import RepairReport
 from ..data.parts import Parts
 from ..data.private.redact import redact
@@ -199,12 +200,17 @@ async def curate(
     simulated = False
     for step in (*plan.data_steps, None):
         if refuse and state.broken and not isinstance(step, RepairStep):  # repairs come first
-            repaired = any(isinstance(each, RepairStep) for each in plan.steps)
-            add = ".repair(unfixable='drop') goes on without them." if repaired else "add .repair()."
+            mends = sum(fixable(row, Columns(plan.input, plan.output)) for row in state.broken)
+            add = ".repair(unfixable='drop') goes on without them."
+            if mends == len(state.broken):
+                add = "add .repair(), which mends them."
+            elif mends:
+                add = f".repair() mends {mends:,}, {add}"
             raise refuse_broken(state.broken, f"check() lists them; {add}")
         if step is None or (isinstance(step, AugmentStep) and caller is None):
             continue
-        before = _count(state.parts)
+        # Broken rows go in, and come out as examples or not at all.
+        before = _count(state.parts) + (len(state.broken) if isinstance(step, RepairStep) else 0)
         if progress is not None:
             progress(Progress(step.op, 0, None))
         if isinstance(step, AugmentStep):

@@ -106,6 +106,10 @@ class Estimate:
         Raises:
             PlanError: The counts are of other data, or of the simulator for a job that costs money.
         """
+        given: object = prices
+        if given is not None and not isinstance(given, Price):
+            hint = "from gemini_tuning.models import Price; Price(training=5.0, source='our contract')"
+            raise PlanError.bad_value("estimate", "prices", prices, "a Price, in USD per million tokens", hint=hint)
         band = error_band(train)
         if counts is None:
             weights = training_tokens(train)

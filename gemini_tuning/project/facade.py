@@ -136,6 +136,7 @@ class TuningProject:
         input: str = "input",
         output: str = "output",
         format: Format | None = None,
+        encoding: str | None = None,
         bad_rows: Literal["raise", "keep"] = "raise",
         backend: BackendLike = None,
         workdir: str | os.PathLike[str] | None = None,
@@ -151,7 +152,7 @@ class TuningProject:
 
         plan = _plan(name, model, input, output)
         reader = resolve(backend)
-        data = read(path, format=format, input=input, output=output, bad_rows="keep", backend=reader)
+        data = read(path, format=format, input=input, output=output, encoding=encoding, bad_rows="keep", backend=reader)
         return cls._start(plan, _usable(data, plan, bad_rows), reader, workdir)
 
     @classmethod
@@ -431,16 +432,16 @@ class TuningProject:
     def preview(self, n: int = 3) -> list[Example]:
         """`n` examples exactly as Gemini will read them, instructions included.
 
-        From the curated training part when it is on record, else from the data as they are.
+        From the training part after all steps; when it is not on record yet, after those that cost nothing.
         """
         if n < 1:
             raise PlanError.bad_value("preview", "n", n, "1 or more")
         from ..data.transcript import Preview
 
-        done = self._core.recorded_curation()
-        if done is not None:
-            return Preview(done.train[:n])
-        return Preview(self.plan.instructions.apply(example) for example in self.data[:n])
+        if not self.plan.data_steps:
+            return Preview(self.plan.instructions.apply(example) for example in self.data[:n])
+        done = self._core.recorded_curation() or self._core.local_curation
+        return Preview(done.train[:n])
 
     def explain(self) -> str:
         """The plan in words, in the order in which it is carried out, and one example exactly as Gemini reads it."""
@@ -483,7 +484,8 @@ class TuningProject:
             production: A sample of what users really ask: texts, a data set or a file. Training unlike it is a finding.
             leak_from: A data set or file that training must not have seen, for example a test set kept elsewhere.
         """
-        from ..data.checks.check import Limits, check, merged, read_texts
+        from ..data.checks.check import Limits, check, merged, read_texts, unknown_model
+        from ..data.checks.text import replaced_system
         from ..data.files.reading import read
 
         input, output = self.plan.input, self.plan.output
@@ -502,7 +504,11 @@ class TuningProject:
             input=input,
             output=output,
         )
-        more = list(curation.findings)
+        more = [
+            *unknown_model(self.plan.model),
+            *replaced_system(self.data, self.plan.instructions),
+            *curation.findings,
+        ]
         if self.plan.tuned_from is not None:
             more += self._core.trained_on(self.plan.tuned_from.key, (*curation.validation, *curation.test))
         return merged(report, more)
@@ -528,6 +534,7 @@ class TuningProject:
         done = self._core.recorded_curation()
         parts = done or self._core.local_curation
         augments = any(isinstance(step, AugmentStep) for step in self.plan.data_steps)
+        scope = "after curation" if done or not augments else "after curation, without what augmentation will add"
         average = sum(training_tokens(parts.train)) / max(1, len(parts.train))
         return Estimate.of(
             parts.train,
@@ -537,7 +544,7 @@ class TuningProject:
             counts=counts,
             recipe=self._core.recipe(len(parts.train), average),
             simulated=self.backend.simulated if self.backend else None,
-            scope="after curation" if done or not augments else "after curation, without what augmentation will add",
+            scope=scope + (f"; {len(parts.broken):,} broken rows left out" if parts.broken else ""),
         )
 
     def count_tokens(self, *, sample: int = SAMPLE, progress: OnProgress | None = None) -> Counts:
@@ -665,7 +672,8 @@ class TuningProject:
     def _title(self) -> str:
         where = "no backend" if self.backend is None else self._core.where["kind"]
         mark = ", simulated" if self.backend is not None and self.backend.simulated else ""
-        return f"TuningProject({self.plan.name!r}, {self.plan.model}, {len(self.data):,} rows, {where}{mark})"
+        rows = f"{len(self.data):,} rows" + (f" and {len(self.data.broken):,} broken" if self.data.broken else "")
+        return f"TuningProject({self.plan.name!r}, {self.plan.model}, {rows}, {where}{mark})"
 
     def __repr__(self) -> str:
         return f"{self._title()}\n{table(('step', 'arguments', 'rows in -> out', 'cached'), self._table())}"

@@ -181,7 +181,7 @@ def test_groups_are_those_of_a_textbook_version(texts, threshold):
 
 def test_many_rows_find_what_every_pair_finds(monkeypatch):
     """Above the size where every pair is compared, the bands find the same groups."""
-    from gemini_tuning.data import near
+    from gemini_tuning.data.similar import near
 
     texts = [f"{BASE[: 20 + n % 40]} {chr(97 + n % 26) * 3} {'xyz' * (n % 7)} {BASE[n % 30 :]}" for n in range(300)]
     for threshold in (0.5, 0.9, 1.0):
@@ -193,7 +193,7 @@ def test_many_rows_find_what_every_pair_finds(monkeypatch):
 
 def test_large_buckets_stay_linear(monkeypatch):
     """Thousands of rows from one template are grouped without comparing every pair, and a cut is admitted."""
-    from gemini_tuning.data import near
+    from gemini_tuning.data.similar import near
 
     names = [f"{chr(97 + n // 26 % 26)}{chr(97 + n % 26)}{chr(97 + n // 676)}" for n in range(3000)]
     result = near_duplicates([f"{BASE} said {name} to all of us who were there" for name in names])
@@ -209,7 +209,7 @@ def test_large_buckets_stay_linear(monkeypatch):
 
 def test_long_texts_find_what_every_pair_finds(monkeypatch):
     """Texts of several pieces, of one letter, in ASCII and not, with 16 and with 32 bits for a window."""
-    from gemini_tuning.data import near
+    from gemini_tuning.data.similar import near
 
     chinese = "请问我的信用卡为什么今天早上在商店里付款的时候被拒绝了呢"
     words = [f"{chr(97 + n % 26)}{chr(97 + n % 17)}{chr(97 + n % 11)}" for n in range(4000)]

@@ -350,3 +350,31 @@ def test_planted_faults_are_found_on_their_lines(shared):
     report = check_file(shared / "malformed" / "long_file_planted.jsonl")
     found = {place.line for finding in report.findings for place in finding.where if finding.code != "rare-labels"}
     assert {problem["line"] for problem in planted} <= found
+
+
+def test_an_encoding_that_is_named_is_used_and_never_guessed(file):
+    """Windows-1252 and GB 18030 are read when told; what the encoding does not have is refused."""
+    text = "input;output\nGrüße;a\n"
+    path = file(text.encode("cp1252"), "a.csv")
+    with pytest.raises(DataError, match="not UTF-8"):
+        read(path)
+    assert read(path, encoding="cp1252")[0].input == "Grüße"
+    assert (
+        read(file("input,output\n请问我的卡,a\n".encode("gb18030"), "b.csv"), encoding="gb18030")[0].input
+        == "请问我的卡"
+    )
+    with pytest.raises(DataError, match="ascii"):
+        read(path, encoding="ascii")
+    for wrong in ("no-such", "base64", 7):
+        with pytest.raises(PlanError, match="encoding"):
+            read(path, encoding=wrong)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_the_separator_is_found_without_the_right_column_names(file, delimiter):
+    """So the error names the columns that are there, and the one that was meant."""
+    path = file(delimiter.join(["Id", "Kundentext", "Kategorie"]) + "\n" + delimiter.join("1ab") + "\n", "a.csv")
+    with pytest.raises(DataError) as caught:
+        read(path, input="kundentext", output="Kategorie")
+    assert "'Id', 'Kundentext', 'Kategorie'" in str(caught.value)
+    assert "Did you mean input='Kundentext'?" in caught.value.hint

@@ -295,7 +295,7 @@ def test_equal_examples_give_equal_bytes(tmp_path, format, ending):
 
 def test_a_file_that_cannot_be_written_whole_is_left_as_it_was(tmp_path):
     """A row that is refused in the middle leaves the old file, and no other."""
-    path = tmp_path / "x.jsonl"
+    path = tmp_path / "x.out"
     path.write_text("old")
     bad = Example(turns=(text_turn("user", "\ud800"), text_turn("model", "b")), where=Location("f", 3), origin="0#0")
     for format in ("gemini", "openai", "jsonl", "csv"):
@@ -304,7 +304,7 @@ def test_a_file_that_cannot_be_written_whole_is_left_as_it_was(tmp_path):
         )
         assert (error.code, error.line) == ("data-encoding", 3)
     assert path.read_text() == "old"
-    assert [each.name for each in tmp_path.iterdir()] == ["x.jsonl"]
+    assert [each.name for each in tmp_path.iterdir()] == ["x.out"]
     with pytest.raises(PlanError, match="tsv"):
         write(Dataset(), path, format="xml")
 
@@ -341,3 +341,22 @@ def test_real_conversations_survive_openai_and_back(shared, tmp_path):
             dataset.append(to_example(row, "sharegpt", Columns(), WHERE))
     again = read_back(write(Dataset(dataset), tmp_path / "x.jsonl", format="openai"))
     assert [content(row) for row in again] == [content(row) for row in dataset]
+
+
+def test_broken_rows_are_not_left_out_in_silence(tmp_path):
+    """A file with fewer rows than came in says so before it is written."""
+    (tmp_path / "a.jsonl").write_text('{"input": "a", "output": "b"}\nnot json\n')
+    dataset = read(tmp_path / "a.jsonl", bad_rows="keep")
+    error = refused(write, dataset, tmp_path / "b.jsonl")
+    assert (error.code, error.line) == ("data-json", 2)
+    assert "1 broken rows would be left out" in str(error)
+    assert not (tmp_path / "b.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [("a.csv", "gemini"), ("a.csv.gz", "jsonl"), ("a.xlsx", "gemini"), ("a.jsonl", "csv")]
+)
+def test_a_name_that_says_another_format_is_refused(tmp_path, name, format):
+    """JSON Lines in a .csv file would be read wrongly by whoever gets it."""
+    with pytest.raises(PlanError, match="format"):
+        write(Dataset([turned()]), tmp_path / name, format=format)

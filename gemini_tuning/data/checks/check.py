@@ -9,11 +9,12 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
 
 import msgspec
 
 from ...errors import DataError, PlanError
-from ...models import find
+from ...models import find, models
 from ...types import Broken, Dataset, Finding, Json, Location
 from ..files.reading import Format, read
 from ..formats.rows import Columns
@@ -133,6 +134,7 @@ def check_file(
     leak_from: str | os.PathLike[str] | Dataset | None = None,
     production: str | os.PathLike[str] | Production | None = None,
     format: Format | None = None,
+    encoding: str | None = None,
     input: str = "input",
     output: str = "output",
 ) -> DataReport:
@@ -144,6 +146,7 @@ def check_file(
         leak_from: A file or data set that training must not have seen.
         production: A file, data set or texts of what users ask. A file may have the input column only.
         format: As for `read`.
+        encoding: As for `read`.
         input: As for `read`.
         output: As for `read`.
 
@@ -151,15 +154,15 @@ def check_file(
         DataError: only for a path that cannot be opened (`code` is `data-file`).
         PlanError: for an unknown `format`.
     """
-    unknown = () if model is None or find(model) is not None else (_unknown_model(model),)
+    unknown = unknown_model(model) if model is not None else ()
     limits = Limits.of(find(model) if model is not None else None)
     try:
-        dataset = read(path, format=format, input=input, output=output, bad_rows="keep")
+        dataset = read(path, format=format, input=input, output=output, encoding=encoding, bad_rows="keep")
     except DataError as error:
         if error.code == "data-file":
             raise
         broken = Broken(where=Location(error.file, error.line, error.field), code=error.code,
-                        message=_what(error), hint=error.hint)  # fmt: skip
+                        message=_what(error), hint=error.hint, text=False)  # fmt: skip
         return DataReport(
             source=os.fspath(path),
             rows={"train": 0},
@@ -167,7 +170,7 @@ def check_file(
             broken=1,
         )
     if isinstance(leak_from, str | os.PathLike):
-        leak_from = read(leak_from, format=format, input=input, output=output, bad_rows="keep")
+        leak_from = read(leak_from, input=input, output=output, bad_rows="keep")
     if isinstance(production, str | os.PathLike):
         production = read_texts(production, input=input)
     report = check(dataset, limits=limits, leak_from=leak_from, production=production, input=input, output=output)
@@ -177,10 +180,16 @@ def check_file(
     return msgspec.structs.replace(report, findings=(*report.findings, *unknown))
 
 
-def _unknown_model(model: str) -> Finding:
-    return finding(
-        "unknown-model", "note", f"{model!r} is not in the model table: the strictest limits of today's models are used"
-    )
+def unknown_model(model: str) -> tuple[Finding, ...]:
+    """A note when the model is not in the table."""
+    if find(model) is not None:
+        return ()
+    near = get_close_matches(model, [each.name for each in models()], n=1)
+    what = f"{model!r} is not in the model table: the strictest limits of today's models are used"
+    return (finding(
+        "unknown-model", "note", what,
+        hint=f"did you mean {near[0]!r}?" if near else "",
+    ),)  # fmt: skip
 
 
 def read_texts(path: str | os.PathLike[str], *, input: str = "input") -> list[str]:
@@ -190,17 +199,33 @@ def read_texts(path: str | os.PathLike[str], *, input: str = "input") -> list[st
         DataError: the file cannot be opened, or holds no text.
     """
     name = os.fspath(path)
-    if name.lower().endswith(".txt"):
-        dataset = read(path, format="text", bad_rows="keep")
-    else:
-        # Production has no answers: the input column stands for both, so that no row is refused for the lack of one.
-        dataset = read(path, input=input, output=input, bad_rows="keep")
+    plain = name.lower().endswith(".txt")
+    dataset = read(path, format="text", bad_rows="keep") if plain else _asked_in(path, input)
     texts = [example.input for example in dataset if example.input.strip()]
     texts += [asked for broken in dataset.broken if (asked := _asked(broken, input))]
     if not texts:
         msg = f"no text in the column {input!r} and no user turn was found"
         raise DataError.at(msg, file=name, code="data-empty-file", hint="name the column with input=.")
     return texts
+
+
+_ASKED = ("text", "query", "question", "prompt", "message", "content", "input")
+"""Columns of traffic that is not named as the training data are."""
+
+
+def _asked_in(path: str | os.PathLike[str], input: str) -> Dataset:
+    # Production has no answers: the input column stands for both, so that no row is refused for the lack of one.
+    try:
+        return read(path, input=input, output=input, bad_rows="keep")
+    except DataError as error:
+        if error.code != "data-column":
+            raise
+        for name in _ASKED:
+            try:
+                return read(path, input=name, output=name, bad_rows="keep")
+            except DataError:
+                continue
+        raise
 
 
 def _asked(broken: Broken, input: str) -> str:

@@ -15,9 +15,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import PlanError
 from ...ledger import digest
 from ...types import Dataset, Example, Finding
 from ..learning.features import tfidf_sketch
+from ..private.finding import find_personal
 from ..similar.fold import fold
 from ..similar.shingles import ShingleIndex
 from .report import Cluster, Diversity
@@ -52,7 +54,7 @@ def diversity(table: Table) -> tuple[Diversity, list[Finding]]:
     for at in order:
         inside = np.flatnonzero(member == at)
         middle = int(inside[np.argmax(similarity[inside])])
-        clusters.append(Cluster(len(inside), round(len(inside) / len(texts), 4), texts[middle][:200]))
+        clusters.append(Cluster(len(inside), round(len(inside) / len(texts), 4), _shown(texts[middle])))
     shares = np.array([cluster.rows for cluster in clusters]) / len(texts)
     average = len(texts) / len(clusters)
     # Far from its middle: below the lower fence of all similarities (Tukey), which even data hardly have.
@@ -82,6 +84,14 @@ def diversity(table: Table) -> tuple[Diversity, list[Finding]]:
             details={"clusters": [msgspec.to_builtins(cluster) for cluster in report.thin[:20]]},
         ))  # fmt: skip
     return report, findings
+
+
+def _shown(text: str) -> str:
+    """A text as an example in a report, which others may read: personal data are named, not shown."""
+    text = text[:200]
+    for span in reversed(find_personal(text)):
+        text = f"{text[: span.start]}<{span.kind}>{text[span.end :]}"
+    return text
 
 
 def _one_pattern(table: Table, middles: Sequence[str]) -> tuple[float, str]:
@@ -153,7 +163,8 @@ def unlike_production(table: Table, production: Sequence[str]) -> list[Finding]:
             "production-not-covered", "warning",
             f"{far.mean():.0%} [{low:.0%}, {high:.0%}] of {len(asked):,} production texts are unlike any training row "
             f"(5 % is usual), for example {shown[0][:60]!r}",
-            hint="label some of them and .extend() the data.", details={"texts": [text[:300] for text in shown[:50]]},
+            hint="label some of them and .extend() the data; by words only: a new topic in familiar words is not seen.",
+            details={"texts": [text[:300] for text in shown[:50]]},
         ))  # fmt: skip
     odd = _far(train, live)
     low, high = _wilson(int(odd.sum()), len(odd))
@@ -193,4 +204,9 @@ def texts_of(production: Dataset | Iterable[str]) -> list[str]:
     """The texts of a sample of production traffic: the inputs of a data set, or the texts themselves."""
     if isinstance(production, Dataset):
         return [example.input for example in production if example.input.strip()]
-    return [text for text in production if text.strip()]
+    texts: list[object] = list(production)
+    for text in texts:
+        if not isinstance(text, str):
+            expected = "a data set, a file, or texts"
+            raise PlanError.bad_value("check", "production", [type(text).__name__], expected)
+    return [text for text in texts if isinstance(text, str) and text.strip()]

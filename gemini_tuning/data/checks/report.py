@@ -146,7 +146,9 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     def _notes(self) -> list[str]:
-        labels = ", ".join(f"{label} {count:,}" for label, count in list(self.labels.items())[:8])
+        # A space at an end of a label is a mistake that nobody sees.
+        named = {(label if label == label.strip() else repr(label)): count for label, count in self.labels.items()}
+        labels = ", ".join(f"{label} {count:,}" for label, count in list(named.items())[:8])
         more = f", and {len(self.labels) - 8:,} more" if len(self.labels) > 8 else ""
         variety = self.diversity
         thin = f", {len(variety.thin)} of them thin" if variety.thin else ""
@@ -192,9 +194,13 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True):
             + (findings if self.findings else "")
             + display.html_table(self._HEADER, self._sizes())
             + "".join(map(display.paragraph, self._notes()))
-            + (display.details("Labels that look wrong", suspects) if self.suspects else "")
+            + (display.details(self._suspects_title(), suspects) if self.suspects else "")
             + (display.details("Clusters of input", clusters) if self.diversity.clusters else "")
         )
+
+    def _suspects_title(self) -> str:
+        shown = f"{min(50, len(self.suspects))} of {len(self.suspects):,}"
+        return f"Labels that look wrong: {shown}, surest first; all in report.suspects"
 
     def _place(self, where: Location) -> str:
         """The place without the file that the whole report is about."""

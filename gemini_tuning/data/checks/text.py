@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from ...types import Example, Finding, Severity
+from ...types import Example, Finding, Instructions, Severity
 from ..scripts import language_of, script_shares, scripts_of
 from .table import Table, counted, find_in, finding
 
@@ -116,6 +116,13 @@ def instructions(table: Table) -> Iterable[Finding]:
     that of another task. Looked at: system instructions, and beginnings that half of the rows of a part share.
     """
     parts = table.parts
+    without = [row for row in parts.train if not row.system]
+    if without and len(without) < len(parts.train):
+        yield finding(
+            "system-missing", "note",
+            f"{counted(len(without), 'training row has', 'training rows have')} no system instruction, the others have "
+            "one", without, hint="is it meant? .instruct(system=...) gives all rows the same.", field="system",
+        )  # fmt: skip
     held = [*parts.validation, *parts.test]
     if not len(parts.train) or not held:
         return
@@ -142,6 +149,21 @@ def instructions(table: Table) -> Iterable[Finding]:
                 f"a {name} of {where} rows never occurs in {missing} rows: {shown[:60]!r}", rows,
                 hint="ask all parts in the same way: .instruct(system=..., each=...) acts on every part.",
             )  # fmt: skip
+
+
+def replaced_system(rows: Iterable[Example], instructions: Instructions) -> tuple[Finding, ...]:
+    """A warning when `instruct(system=)` stands in the place of system instructions that the rows have of their own."""
+    if instructions.system is None:
+        return ()
+    own = [row for row in rows if row.system and row.system != instructions.system]
+    if not own:
+        return ()
+    return (finding(
+        "system-replaced", "warning",
+        f"{counted(len(own), 'row has', 'rows have')} a system instruction of their own, for example "
+        f"{(own[0].system or '')[:60]!r}; instruct(system=) puts another in its place", own,
+        hint="leave system= out to keep them, or put what they say into it.", field="system",
+    ),)  # fmt: skip
 
 
 def _systems(rows: Iterable[Example]) -> dict[str, float]:

@@ -18,7 +18,7 @@ PLACES = 1000
 _RAW = 1 << 20
 """Characters that are kept of bytes which are only for reading."""
 
-NOT_UTF8 = "save the file as UTF-8; Excel and old editors write Windows-1252 or GBK."
+NOT_UTF8 = "name its encoding: encoding='cp1252' (Excel, old editors) or 'gb18030'; or save it as UTF-8."
 
 _NOTES: dict[str, tuple[Severity, str, str]] = {
     "bom": ("note", "the file begins with a byte order mark; it was left out", "other tools may stumble over it."),

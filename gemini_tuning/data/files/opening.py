@@ -73,11 +73,15 @@ class Source:
         name: The path as the user gave it, for messages.
         suffix: The ending of the name, `.gz` left out, in small letters.
         head: The first block, decoded to UTF-8, without a byte order mark.
-        encoding: `"utf-8"`, or what the file's byte order mark says (`"utf-16-le"`, ...).
+        encoding: `"utf-8"`, or what the file's byte order mark says (`"utf-16-le"`, ...). A file whose encoding was
+            told counts as `"utf-8"`: it is read as that from here on.
         bom: Whether it begins with a byte order mark.
     """
 
-    def __init__(self, path: str | os.PathLike[str], backend: Backend | str | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], backend: Backend | str | None = None, encoding: str | None = None
+    ) -> None:
+        self._told = encoding
         self.name = _name(path)
         self._unpacked = 0
         self._size = 0
@@ -184,6 +188,10 @@ class Source:
                 if encoding != "utf-8":
                     self._decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
                 return encoding, True
+        if self._told is not None:
+            # Strict: a byte that the encoding does not have is refused, as in UTF-8.
+            self._decoder = codecs.getincrementaldecoder(self._told)("strict")
+            return "utf-8", False
         if len(first) > 3 and b"\0" in first[:4]:
             if not first[:4].strip(b"\0"):
                 what = "the file begins with NUL bytes"
@@ -197,8 +205,9 @@ class Source:
         try:
             return self._decoder.decode(data, not data).encode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
-            what = f"it is not {self.encoding.upper()[:6]}: {error.reason}"
-            self.refuse(what, code="data-encoding", hint="save it as UTF-8.")
+            what = f"it is not {self._told or self.encoding.upper()[:6]}: {error.reason}"
+            hint = "is it another encoding=?" if self._told else "save it as UTF-8."
+            self.refuse(what, code="data-encoding", hint=hint)
 
     # --- opening ---
 

@@ -6,6 +6,7 @@ ways, the file is refused with what was seen. Nothing is repaired and nothing is
 
 from __future__ import annotations
 
+import codecs
 import os
 from typing import TYPE_CHECKING, Literal, NoReturn
 
@@ -35,6 +36,7 @@ def read(
     format: Format | None = None,
     input: str = "input",
     output: str = "output",
+    encoding: str | None = None,
     bad_rows: BadRows = "raise",
     backend: Backend | str | None = None,
 ) -> Dataset:
@@ -52,6 +54,7 @@ def read(
             users asked.
         input: The column with what the model is asked.
         output: The column with the answer to learn. Numbers and booleans become their JSON text (`1`, `true`).
+        encoding: Of a file that is not UTF-8, such as `"cp1252"` or `"gb18030"`. It is never guessed.
         bad_rows: `"raise"` stops at the first row that cannot be used. `"keep"` puts it into `dataset.broken` and goes
             on; so it does when the file as a whole is at fault and its rows can be read for certain all the same
             (UTF-16 with a byte order mark, a JSON array in a `.jsonl` file, objects over several lines).
@@ -72,8 +75,9 @@ def read(
     if format is not None and format not in FORMATS:
         raise PlanError.bad_value("read", "format", format, f"one of {', '.join(map(repr, FORMATS))}, or None")
     _check_choice("read", bad_rows)
+    _check_encoding(encoding)
     columns = Columns(input, output)
-    with Source(path, backend) as source:
+    with Source(path, backend, encoding) as source:
         found = recognise(source, format)
         if found.fault is not None and bad_rows == "raise":
             raise found.fault
@@ -99,6 +103,17 @@ def read(
             "the file has no rows", file=source.name, code="data-empty-file", hint="is it the right file?"
         )
     return gathering.dataset(source.name)
+
+
+def _check_encoding(encoding: str | None) -> None:
+    try:
+        # base64, zlib and the like are codecs too, and give no text.
+        known = encoding is None or codecs.lookup(encoding)._is_text_encoding
+    except (LookupError, TypeError, ValueError):
+        known = False
+    if not known:
+        expected = "the name of an encoding, such as 'cp1252' or 'gb18030', or None for UTF-8"
+        raise PlanError.bad_value("read", "encoding", encoding, expected)
 
 
 def _check_choice(verb: str, bad_rows: object) -> None:

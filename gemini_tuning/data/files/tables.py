@@ -165,15 +165,17 @@ def _missing(column: str, names: list[str], argument: str, file: str, line: int 
 
 
 def _delimiter(first: str, columns: Columns) -> str:
-    """The comma, unless only another usual one makes both named columns appear in the header."""
-    for delimiter in (",", ";", "\t"):
+    """The one that makes both named columns appear in the header; else the one that cuts it into most cells."""
+    cells = {",": 1}
+    for delimiter in (",", ";", "\t", "|"):
         try:
             names = next(csv.reader([first], delimiter=delimiter), [])
         except csv.Error:
             continue
         if {columns.input, columns.output} <= {name.strip() for name in names}:
             return delimiter
-    return ","
+        cells[delimiter] = len(names)
+    return max(cells, key=lambda delimiter: cells[delimiter])  # of equals the comma, which is first
 
 
 # --- Parquet -------------------------------------------------------------------------------------------------------

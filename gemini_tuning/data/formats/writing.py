@@ -45,11 +45,22 @@ def write(dataset: Dataset, path: str | os.PathLike[str], *, format: OutFormat =
             text is written as its JSON, a missing value as nothing.
 
     Raises:
-        DataError: for a text without a UTF-8 form, or an example that the format has no place for.
+        DataError: for a text without a UTF-8 form, an example that the format has no place for, or a data set with
+            broken rows, which would be left out.
+        PlanError: for a format that the ending of the name contradicts.
     """
     if format not in _FORMATS:
         raise PlanError.bad_value("write", "format", format, f"one of {', '.join(map(repr, _FORMATS))}")
     target = Path(path)
+    _check_ending(target, format)
+    if dataset.broken:
+        first = dataset.broken[0]
+        msg = f"{first.message}; {len(dataset.broken):,} broken rows would be left out"
+        raise DataError.at(
+            msg, file=first.where.file,
+            line=first.where.line, field=first.where.field, code=first.code,
+            hint="mend or drop them: repair(dataset, unfixable='drop').",
+        )  # fmt: skip
     with open_atomic(target) as file:
         if not target.name.lower().endswith(".gz"):
             file.writelines(_lines(dataset, format))
@@ -58,6 +69,22 @@ def write(dataset: Dataset, path: str | os.PathLike[str], *, format: OutFormat =
             with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed:
                 packed.writelines(_lines(dataset, format))
     return target
+
+
+_LINES = ("gemini", "openai", "jsonl")
+_ENDINGS = {
+    ".csv": ("csv",), ".tsv": ("tsv",), ".jsonl": _LINES, ".ndjson": _LINES, ".json": _LINES,
+    ".xlsx": (), ".parquet": (),
+}  # fmt: skip
+
+
+def _check_ending(path: Path, format: str) -> None:
+    name = path.name.lower().removesuffix(".gz")
+    ending = Path(name).suffix
+    fits = _ENDINGS.get(ending, _FORMATS)
+    if format not in fits:
+        expected = f"one of {', '.join(map(repr, fits))} for {ending}" if fits else f"another ending than {ending}"
+        raise PlanError.bad_value("write", "format", format, expected, hint="Gemini's files end in .jsonl.")
 
 
 def gemini_lines(dataset: Iterable[Example]) -> bytes:
