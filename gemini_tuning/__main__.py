@@ -7,6 +7,7 @@ too), 2 when the file cannot be opened or the command is wrong.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from pathlib import Path
@@ -36,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     check.add_argument("--json", action="store_true", help="the whole report as JSON")
     check.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
     chosen = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal or pipe that is not UTF-8
     return _demo(chosen) if chosen.command == "demo" else _check(chosen)
 
 

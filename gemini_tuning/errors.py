@@ -99,9 +99,11 @@ class DataError(GeminiTuningError, ValueError):
         code: str = "data-record",
     ) -> DataError:
         """An error that names its place: `tickets.jsonl, line 3, field 'label': what`."""
+        # What a message quotes comes from files: it must be writable, and must not move a terminal's cursor.
+        what, hint, shown = (_plain(text) for text in (what, hint, file or ""))
         place = ", ".join(
             part
-            for part in (file, f"line {line}" if line is not None else "", f"field {field!r}" if field else "")
+            for part in (shown, f"line {line}" if line is not None else "", f"field {field!r}" if field else "")
             if part
         )
         return cls(f"{place}: {what}" if place else what, hint=hint, code=code, file=file, line=line, field=field)
@@ -124,6 +126,10 @@ class DataError(GeminiTuningError, ValueError):
             hint=f"{guess}Name the column with {argument}=.",
             code="data-column",
         )
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
 
 
 class ConfigError(GeminiTuningError, ValueError):

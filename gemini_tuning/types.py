@@ -376,6 +376,7 @@ def _bytes(content: Any) -> bytes:
 
 
 def _short(text: str, width: int = 120) -> str:
+    text = "".join(char if char.isprintable() else "\ufffd" for char in text[: width + 1])
     return text if len(text) <= width else text[: width - 1] + "…"
 
 

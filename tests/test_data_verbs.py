@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -214,6 +215,27 @@ def test_prices_are_checked() -> None:
         Price(training=1.0, as_of="1 Nov")
 
 
+def test_a_plan_that_drops_what_is_broken_serves_other_rows(tmp_path: Path) -> None:
+    """The plan says what to do with broken rows, so `from_plan` does not stop at them."""
+    plan = TuningProject.from_records(tickets(60), **NAMES).repair(unfixable="drop").plan
+    rows = [*tickets(60), {"text": "no answer", "label": ""}]
+    again = TuningProject.from_plan(Plan.from_json(plan.to_json()), rows, workdir=tmp_path / "w")
+    assert len(again.curate().train) == 60
+    other = TuningProject.from_records(tickets(60), **NAMES).plan
+    with pytest.raises(DataError):
+        TuningProject.from_plan(other, rows)
+
+
+def test_what_reading_passed_over_comes_back(tmp_path: Path) -> None:
+    """Notes of the file are still told after `open`."""
+    path = written(tmp_path / "rows.jsonl", ["", *tickets(60)])
+    project = TuningProject.from_file(path, workdir=tmp_path / "w", **NAMES)
+    project.curate()
+    again = TuningProject.open(tmp_path / "w")
+    assert [each.code for each in again.data.notes] == ["blank-lines"]
+    assert again.check() == project.check()
+
+
 # --- the command ---------------------------------------------------------------------------------------------------------
 
 
@@ -241,6 +263,12 @@ def test_the_command_for_ci(tmp_path: Path) -> None:
     leaking = command(good, *columns, "--leak-from", warned)
     assert leaking.returncode == 1
     assert "leak-exact" in leaking.stdout
+    chinese = written(tmp_path / "zh.jsonl", [{**row, "label": "账单 " + row["label"]} for row in tickets(120)])
+    done = subprocess.run(
+        [sys.executable, "-m", "gemini_tuning", "check", str(chinese), *columns], capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
     missing = command(tmp_path / "none.jsonl")
     assert (missing.returncode, missing.stdout) == (2, "")
     assert "no such file" in missing.stderr

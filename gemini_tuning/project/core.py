@@ -350,7 +350,8 @@ class Core:
         rows = ledger.put_blob(msgspec.json.encode(self.data.examples))
         broken = ledger.put_blob(msgspec.json.encode(self.data.broken)) if self.data.broken else None
         record = {
-            "plan": self.plan.model_dump(mode="json"), "rows": rows, "broken": broken, "source": self.data.source,
+            "plan": self.plan.model_dump(mode="json"), "rows": rows, "broken": broken,
+            "notes": msgspec.to_builtins(self.data.notes), "source": self.data.source,
             "backend": self.where, "staging": getattr(self.backend, "staging", None),
             "manifest": self.manifest().model_dump(mode="json", exclude={"plan"}),
         }  # fmt: skip

@@ -35,7 +35,7 @@ from ..plan.steps import (
     wrong_setting,
 )
 from ..recipes.presets import PresetName
-from ..types import Broken, Dataset, Example, TunedModel
+from ..types import Broken, Dataset, Example, Finding, TunedModel
 from .core import Core, OnProgress, Part
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ class TuningProject:
         plan: Plan,
         records: Iterable[Any],
         *,
+        bad_rows: Literal["raise", "keep"] = "raise",
         backend: BackendLike = None,
         workdir: str | os.PathLike[str] | None = None,
         functions: Mapping[str, Callable[[Example], Any]] | None = None,
@@ -170,6 +171,7 @@ class TuningProject:
         Args:
             plan: The plan; it names the columns.
             records: The rows.
+            bad_rows: As in `from_records`; a plan with `repair(unfixable="drop")` keeps them, since it says what to do.
             backend: As in `from_records`.
             workdir: As in `from_records`.
             functions: Functions that the plan's `filter` steps name and that cannot be imported.
@@ -180,7 +182,9 @@ class TuningProject:
         if not isinstance(given, Plan):
             expected = "a Plan"
             raise PlanError.bad_value("from_plan", "plan", plan, expected, hint="Plan.from_json(text) reads one.")
-        data = _usable(from_records(records, input=plan.input, output=plan.output, bad_rows="keep"), plan, "raise")
+        drops = any(isinstance(step, RepairStep) and step.unfixable == "drop" for step in plan.steps)
+        data = from_records(records, input=plan.input, output=plan.output, bad_rows="keep")
+        data = _usable(data, plan, "keep" if drops else bad_rows)
         project = cls._start(plan, data, backend, workdir)
         return replace(project, functions=dict(functions or {}))
 
@@ -225,6 +229,7 @@ class TuningProject:
             msgspec.json.decode(rows, type=tuple[Example, ...]),
             source=record["source"],
             broken=msgspec.json.decode(broken, type=tuple[Broken, ...]),
+            notes=msgspec.convert(record.get("notes", []), tuple[Finding, ...]),
         )
         restored = backend if backend is not None else from_description(record["backend"], staging=record["staging"])
         project = cls._start(Plan.model_validate(record["plan"]), data, restored, path)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gemini_tuning.data import DataReport, Parts, check, check_file, from_records
 from gemini_tuning.data.checks.table import find_in
-from gemini_tuning.errors import DataError
+from gemini_tuning.errors import DataError, PlanError
 from gemini_tuning.types import Dataset, Example, text_turn
 
 WORDS = [
@@ -256,3 +256,67 @@ def test_a_joined_scan_finds_what_each_text_holds(texts):
     pattern, first = re.compile("[\x00-\x08\u0100-\uffff]{2}|\ufeff"), re.compile("[\x00-\x08\u0100-\uffff]")
     alone = [(row, match.group()) for row, each in enumerate(texts) for match in pattern.finditer(each)]
     assert [(row, match.group()) for row, match in find_in(texts, pattern, first)] == alone
+
+
+def test_the_published_samples_of_google_are_not_refused(shared):
+    """Each sample of Google's documentation passes without a stop."""
+    for path in sorted((shared / "format_samples" / "gemini_docs").glob("*.jsonl")):
+        if path.name != "index.jsonl":
+            stops = [each for each in check_file(path).findings if each.severity == "stop"]
+            # Placeholders such as gs://<path to the file> are the page's own.
+            assert [each.code for each in stops] in ([], ["file-uri"]), path.name
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"fileData": "x"}, {"inlineData": 5}, {"functionCall": "x"}, {"functionCall": {"name": 5}},
+     {"functionCall": {"name": "f", "args": []}}],
+)  # fmt: skip
+def test_parts_that_are_no_objects_are_refused(part):
+    """Such a row would crash whoever reads it next."""
+    with pytest.raises(DataError):
+        from_records([gemini(("user", [{"text": "a"}]), ("model", [part]))])
+
+
+@pytest.mark.parametrize("tools", [-1, ["f"], [{"name": 5}], [{"name": "f", "parameters": "x"}]])
+def test_tools_that_are_no_declarations_are_refused(tools):
+    """The same for tools."""
+    with pytest.raises(DataError):
+        from_records([gemini(USER, ("model", [{"text": "a"}]), tools=tools)])
+
+
+@pytest.mark.parametrize("mark", [False, 0, "False", "0"])
+def test_answers_marked_as_not_wanted_are_not_trained_on(mark):
+    """Unpaired preference rows, however the mark is written."""
+    with pytest.raises(DataError, match="not wanted"):
+        from_records([{"prompt": "q", "completion": "bad", "label": mark}])
+
+
+def test_the_last_words_of_conversations_are_no_classes():
+    """Goodbyes repeat; that does not make a classification of it."""
+    talk = [
+        gemini(("user", [{"text": text(n)}]), ("model", [{"text": "which one"}]), ("user", [{"text": "that"}]),
+               ("model", [{"text": ["bye", "goodbye", "see you"][n % 3]}]))
+        for n in range(60)
+    ]  # fmt: skip
+    assert not {"rare-labels", "label-suspects", "single-label"} & set(found(from_records(talk)))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"leak_from": [{"input": "a"}]}, {"production": 5}, {"production": [1]}, {"production": "a"}]
+)
+def test_other_data_of_a_wrong_type_are_refused(arguments):
+    """With what was expected, before any work."""
+    with pytest.raises(PlanError):
+        check(from_records([{"input": text(n), "output": "a"} for n in range(60)]), **arguments)
+
+
+def test_reports_cannot_move_the_cursor_of_a_terminal():
+    """Escapes in labels, file names and messages are written out."""
+    rows = [{"input": text(n), "output": "a\x1b[31mX"} for n in range(30)]
+    dataset = from_records(rows)
+    assert "\x1b" not in repr(check(dataset)) + dataset._repr_html_()
+    with pytest.raises(DataError) as caught:
+        from_records(["\ud800 \x1b[31m"])
+    assert "\x1b" not in str(caught.value)
+    str(caught.value).encode()

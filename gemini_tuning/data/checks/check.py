@@ -66,6 +66,12 @@ def check(
     from ..similar.dedup import survey
     from . import coverage
 
+    for argument, value in (("leak_from", leak_from), ("production", production)):
+        wrong = not isinstance(value, Dataset) if argument == "leak_from" else not isinstance(value, Iterable)
+        if value is not None and (wrong or isinstance(value, str | bytes)):
+            hint = "rows: from_records(rows); a file: read(path)."
+            expected = "a Dataset" if argument == "leak_from" else "a Dataset or texts"
+            raise PlanError.bad_value("check", argument, type(value).__name__, expected, hint=hint)
     parts = data if isinstance(data, Parts) else Parts(train=data)
     limits = limits or Limits()
     table = Table(parts)

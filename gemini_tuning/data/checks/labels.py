@@ -100,6 +100,8 @@ def targets(table: Table) -> Iterable[Finding]:
 
 
 def _has_other_target(example: Example) -> bool:
+    if example.references is not None or example.completions:  # rewarded or compared, not copied
+        return True
     return bool(example.turns) and any(part.other is not None for part in example.turns[-1].parts)
 
 

@@ -147,8 +147,11 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def _notes(self) -> list[str]:
         # A space at an end of a label is a mistake that nobody sees.
-        named = {(label if label == label.strip() else repr(label)): count for label, count in self.labels.items()}
-        labels = ", ".join(f"{label} {count:,}" for label, count in list(named.items())[:8])
+        named = {
+            (label if label == label.strip() and label.isprintable() else repr(label))[:60]: count
+            for label, count in list(self.labels.items())[:8]
+        }
+        labels = ", ".join(f"{label} {count:,}" for label, count in named.items())
         more = f", and {len(self.labels) - 8:,} more" if len(self.labels) > 8 else ""
         variety = self.diversity
         thin = f", {len(variety.thin)} of them thin" if variety.thin else ""

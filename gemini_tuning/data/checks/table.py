@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, islice
@@ -67,8 +68,11 @@ class Table:
 
     @cached_property
     def labels(self) -> bool:
-        """Whether the outputs are classes."""
-        return label_like(self.rows)
+        """Whether the outputs are classes. Last words of conversations, and texts that mostly occur once, are none."""
+        if not label_like(self.rows) or sum(len(example.turns) > 2 for example in self.rows) > len(self.rows) / 2:
+            return False
+        counts = Counter(self.outputs)
+        return sum(count == 1 for count in counts.values()) <= len(counts) / 2
 
     def sample(self, n: int, of: str | None = None) -> list[int]:
         """At most `n` row numbers, in order, chosen by content: the same rows whatever their order."""

@@ -125,7 +125,20 @@ def _tools(value: Json, where: Location) -> str | None:
     tools = as_list(value)
     if tools is None or not all(isinstance(tool, Mapping) for tool in tools):
         refuse(where, "tools", f"expected a list of objects, found {kind(value)}", "data-shape")
-    return canonical([_camel(tool) for tool in tools], where, "tools") if tools else None
+    result = [_camel(tool) for tool in tools]
+    for at, tool in enumerate(result):
+        functions = as_list(tool["functionDeclarations"]) if has(tool, "functionDeclarations") else []
+        field = f"tools[{at}].functionDeclarations"
+        if functions is None:
+            found = kind(tool["functionDeclarations"])
+            refuse(where, field, f"expected a list of objects, found {found}", "data-shape")
+        for number, function in enumerate(functions):
+            if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+                refuse(where, f"{field}[{number}]", "expected an object with a name", "data-shape")
+            if not isinstance(function.get("parameters", {}), Mapping | None):
+                found = kind(function["parameters"])
+                refuse(where, f"{field}[{number}].parameters", f"expected an object, found {found}", "data-shape")
+    return canonical(result, where, "tools") if result else None
 
 
 def _turn(turn: Json, field: str, where: Location) -> Turn:
@@ -166,6 +179,15 @@ def _part(part: Json, field: str, where: Location) -> Part:
     if len(kinds) != 1:
         found = ", ".join(map(repr, given)) or "nothing"
         refuse(where, field, f"expected exactly one of {', '.join(sorted(_PART_KINDS))}; found {found}", "data-shape")
+    for name in kinds - {"text"}:
+        value = part[name]
+        if not isinstance(value, Mapping):
+            refuse(where, f"{field}.{name}", f"expected an object, found {kind(value)}", "data-shape")
+        if name in ("functionCall", "functionResponse") and not isinstance(value.get("name"), str):
+            refuse(where, f"{field}.{name}.name", f"expected a text, found {kind(value.get('name'))}", "data-shape")
+        args = value.get("args")
+        if args is not None and not isinstance(args, Mapping | str):  # a text is mended by repair, and told by check
+            refuse(where, f"{field}.{name}.args", f"expected an object, found {kind(args)}", "data-tool-arguments")
     text = part.get("text")
     if "text" in part:
         if not isinstance(text, str):

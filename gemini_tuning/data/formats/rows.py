@@ -181,7 +181,9 @@ def to_example(row: Mapping[str, Json], shape: Shape, columns: Columns, where: L
 def _refuse_unwanted(row: Mapping[str, Json], where: Location) -> None:
     """Unpaired preference data mark an answer as bad: trained on as it stands, the model would learn it."""
     for name in ("label", "kto_tag"):
-        if row.get(name) is False:
+        # A sheet and some exports write the mark as a text or a number; a class named 0 has no answer beside it.
+        mark = row.get(name)
+        if mark is False or mark == 0 or (isinstance(mark, str) and mark.strip().lower() in ("false", "0")):
             what = "the row marks its answer as not wanted (unpaired preference data)"
             hint = "keep the rows with true, bring pairs, or rename the column when it means something else."
             refuse(where, name, what, "data-format-unsupported", hint)
