@@ -17,6 +17,7 @@ from ..data.formats.rows import Columns
 from ..data.mending.repair import fixable, repair
 from ..data.mending.report import RepairReport
 from ..data.parts import Parts
+from ..data.private.evidence import redacted_evidence
 from ..data.private.redact import redact
 from ..data.private.report import RedactReport
 from ..data.select import FilterReport, keep, sample
@@ -75,7 +76,8 @@ class Curation:
         train: What is trained on.
         validation: What training is watched with.
         test: What nothing is chosen by; touched once, at the end.
-        stages: One entry a step, in the order carried out.
+        stages: One entry a step, in the order carried out. What a `redact` step replaced is not in the reports of the
+            steps before it either (but for what only its detector finds).
         key: The key of this result.
         simulated: Whether the simulator wrote some of the examples.
         broken: Rows that could not be read and were not mended; nothing is trained or kept while there are some.
@@ -196,7 +198,7 @@ async def curate(
         PlanError: A step cannot be carried out on these data, or a function is missing.
     """
     state = _State(Parts(train=dataset, validation=dataset.replace(()), test=dataset.replace(())), dataset.broken)
-    stages = []
+    stages: list[Stage] = []
     simulated = False
     for step in (*plan.data_steps, None):
         if refuse and state.broken and not isinstance(step, RepairStep):  # repairs come first
@@ -231,6 +233,9 @@ async def curate(
             # In a thread: deduplicating a million rows must not hold up other projects on this loop.
             reports = await asyncio.to_thread(_carry_out, step, state, plan, functions or {})
         stage = Stage(op=step.op, arguments=step.arguments(), rows_in=before, rows_out=_count(state.parts), **reports)
+        if isinstance(step, RedactStep):
+            # The reports are kept with the data: what is redacted must not stay in the evidence of earlier steps.
+            stages = await asyncio.to_thread(redacted_evidence, stages, kinds=step.kinds, keep=step.keep)
         stages.append(stage)
         _log.info("%s: %d -> %d rows", step.op, stage.rows_in, stage.rows_out)
     parts = _instructed(plan, state.parts)
@@ -287,8 +292,9 @@ def _carry_out(
         case RedactStep():
             done = [
                 redact(part, kinds=step.kinds, keep=step.keep, detector=step.detector)
-                for part in (parts.train, parts.validation, parts.test)
+                for part in (parts.train.replace(parts.train, broken=state.broken), parts.validation, parts.test)
             ]
+            state.broken = done[0][0].broken
             state.parts = Parts(train=done[0][0], validation=done[1][0], test=done[2][0])
             return {"redact": RedactReport.merged(report for _, report in done)}
         case DedupStep():

@@ -236,6 +236,51 @@ def test_a_bound_never_rules_out_a_pair(texts, threshold):
     assert not may_reach(["abcdefghijkl", "mnopqrstuvwx"], left[:1], right[:1], 0.5).any()
 
 
+@given(
+    texts=st.lists(st.text(st.sampled_from([*"abc中か"]), max_size=30), min_size=1, max_size=7),
+    sizes=st.sampled_from([(1, 1), (9, 20), (1 << 21, 1 << 23)]),
+    data=st.data(),
+)
+def test_similarities_are_the_same_when_sets_are_kept(texts, sizes, data):
+    """Every way to measure pairs, in any order and with repeats, gives what plain Python sets give."""
+    from gemini_tuning.data.similar import shingles as module
+
+    row = st.integers(0, len(texts) - 1)
+    pairs = data.draw(st.lists(st.tuples(row, row), min_size=1, max_size=40))
+    left, right = (np.array(side, np.int64) for side in zip(*pairs, strict=True))
+    sets = [shingles(text) for text in texts]
+    wanted = [len(sets[a] & sets[b]) / max(1, len(sets[a] | sets[b])) for a, b in pairs]
+    for limits in ((10**9, 10**9), (0, 0)):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in zip(("_MEAN", "_OFTEN", "_TILE", "_KEPT"), (*limits, *sizes), strict=True):
+                patch.setattr(module, name, value)
+            assert jaccard(texts, left, right).tolist() == wanted
+
+
+@pytest.mark.parametrize("every_pair", [256, 0])
+def test_long_prompts_from_one_template(monkeypatch, every_pair):
+    """Long texts that share nearly all are measured exactly, and joined only where they are similar enough."""
+    from gemini_tuning.data.similar import near
+
+    monkeypatch.setattr(near, "EVERY_PAIR", every_pair)
+    rows = 60
+    words = [f"{chr(97 + n % 26)}{chr(97 + n % 17)}{chr(97 + n % 11)}x" for n in range(4000)]
+    template = " ".join(words[3800:]) * 3
+    starts = [n // 2 * 100 + n % 2 * n for n in range(rows)]
+    filled = [f"{template} {' '.join(words[start : start + 80])}" for start in starts]
+    result = near_duplicates(filled, threshold=0.75)
+    sets = [shingles(text) for text in filled]
+    for (left, right), similarity in zip(result.pairs.tolist(), result.similarity.tolist(), strict=True):
+        assert similarity == len(sets[left] & sets[right]) / len(sets[left] | sets[right])
+    label = list(range(rows))
+    for a, b in itertools.combinations(range(rows), 2):
+        if len(sets[a] & sets[b]) / len(sets[a] | sets[b]) >= 0.75 and label[a] != label[b]:
+            low, high = sorted((label[a], label[b]))
+            label = [low if each == high else each for each in label]
+    assert result.groups.tolist() == label
+    assert 1 < len(set(label)) < rows
+
+
 @given(texts=st.lists(st.text(st.sampled_from([*"ab1£中か한д😀"]), min_size=1, max_size=9), min_size=1, max_size=5))
 def test_a_window_has_one_hash_whatever_stands_beside_its_text(texts):
     """Hashes for candidates are equal where the windows are, in any company."""

@@ -842,3 +842,125 @@ def test_zip_files_are_not_opened(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.jsonl", "w") as archive:
         archive.writestr("x", "y")
     assert "zip" in str(refused(read, tmp_path / "a.jsonl"))
+
+
+# --- tables as spreadsheets write them -----------------------------------------------------------------------------
+
+
+def test_empty_columns_without_a_name_are_left_out(file):
+    """Excel writes columns that were once filled: without a name and a value they are nothing."""
+    path = file("input,output,,\na,b,,\nc,d, ,\n", "a.csv")
+    assert [(row.input, row.output, row.meta) for row in read(path)] == [("a", "b", {}), ("c", "d", {})]
+    path = file("input,output,,\na,b,,\nc,d,x,\n", "a.csv")
+    error = refused(read, path)
+    assert (error.code, error.line) == ("data-csv", 3)
+    assert "cell 3 is not empty" in error.message
+    assert places(read(path, bad_rows="keep")) == [("data-csv", 3)]
+
+
+def test_one_column_without_a_name_is_kept_where_it_is_filled(file):
+    """pandas writes its index into a column without a name."""
+    dataset = read(file(",input,output\n7,a,b\n,c,d\n", "a.csv"))
+    assert [row.meta for row in dataset] == [{"": "7"}, {}]
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;\r", '"sep=;"', "\ufeffsep=;"])
+def test_the_line_that_tells_excel_the_separator_is_obeyed(file, first):
+    """The first line sep=; separates, even where a comma would cut the header into more cells."""
+    dataset = read(file(f"{first}\ninput;output;a,b,c,d\nx,y;z;1\n", "a.csv"))
+    assert [(row.input, row.output, row.where.line) for row in dataset] == [("x,y", "z", 3)]
+
+
+def test_records_of_empty_cells_are_blank_lines(file):
+    """Above the header, between the rows and below them."""
+    dataset = read(file(";;\ninput;output;x\na;b;\n;;\n;; ;;\nc;d;e\n", "a.csv"))
+    assert [(row.input, row.where.line) for row in dataset] == [("a", 3), ("c", 6)]
+    assert notes(dataset) == {"blank-lines": ([1, 4, 5], 3)}
+
+
+@pytest.mark.parametrize(
+    ("text", "inputs"),
+    [
+        ('input\toutput\n"Hello" he said\tgreet\n"all of it"\tx\n', ['"Hello" he said', '"all of it"']),
+        ('input\toutput\n"quoted"\tx\n', ['"quoted"']),
+        ('\ninput\toutput\n\n"quoted"\tx\r\n\r\n', ['"quoted"']),
+        ('input\toutput\nplain\tx\n"open\tx\n', ["plain", '"open']),
+        ('input\toutput\n"a ""b"" c"\tx\n"a\tb"\tx\n"a\nb"\tx\n', ['a "b" c', "a\tb", "a\nb"]),
+        ('"input"\t"output"\n"quoted"\t"x"\n', ["quoted"]),
+        ('input\toutput\n"a, b"\tx\n', ["a, b"]),
+        ('sep=\t\ninput\toutput\n"quoted"\tx\n', ['"quoted"']),
+    ],
+)
+def test_quotation_marks_of_a_tsv_belong_to_the_text_where_nothing_is_quoted(file, text, inputs):
+    """Google Sheets quotes no cell; Excel those that need it; others all cells with the header."""
+    assert [row.input for row in read(file(text, "a.tsv"))] == inputs
+
+
+def test_a_row_of_a_quoted_tsv_that_is_not_well_quoted_is_refused(file):
+    """Where the header is quoted the marks are the format's, and one bad cell is one bad row."""
+    path = file('"input"\t"output"\n"a" b\tx\n"c"\t"d"\n', "a.tsv")
+    dataset = read(path, bad_rows="keep")
+    assert [row.input for row in dataset] == ["c"]
+    assert places(dataset) == [("data-csv", 2)]
+
+
+@pytest.mark.parametrize("bad", ['"cut off', '"a" b\tx'])
+def test_a_bad_cell_does_not_change_how_the_rest_of_a_tsv_is_read(file, bad):
+    """Doubled marks, tabs and line breaks inside cells can only come from quoting."""
+    for good, said in (('"a ""b"" c"', 'a "b" c'), ('"a\tb"', "a\tb"), ('"a\nb"', "a\nb")):
+        dataset = read(file(f"input\toutput\n{good}\tx\n{bad}\n", "a.tsv"), bad_rows="keep")
+        assert [row.input for row in dataset] == [said]
+        assert [row.code for row in dataset.broken] == ["data-csv"]
+
+
+# --- encodings that are told ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["utf-16", "utf-16-le", "utf-32", "UTF_16LE"])
+def test_a_file_with_a_byte_order_mark_is_read_when_its_encoding_is_told(file, name):
+    """The mark is not part of the text, and nothing is wrong with the file."""
+    base = "utf-32" if "32" in name else "utf-16"
+    dataset = read(file(json.dumps(ROW).encode(base)), encoding=name)
+    assert [row.input for row in dataset] == ["hello"]
+    assert not dataset.notes
+
+
+def test_an_encoding_that_the_byte_order_mark_contradicts_is_refused(file):
+    """A file that says of itself what it is is not read as something else."""
+    path = file(json.dumps(ROW).encode("utf-16"))
+    assert refused(read, path, encoding="cp1252").code == "data-encoding"
+
+
+@pytest.mark.parametrize("name", ["utf-16", "utf-32"])
+def test_a_file_without_the_byte_order_mark_that_it_needs_is_refused(file, name):
+    """The codec raises a bare UnicodeError there."""
+    path = file(json.dumps(ROW).encode(f"{name}-be"))
+    error = refused(read, path, encoding=name)
+    assert error.code == "data-encoding"
+    assert ("utf-16-le" in error.hint) == (name == "utf-16")
+    assert read(path, encoding=f"{name}-be")[0].input == "hello"
+
+
+# --- hints and large arrays ----------------------------------------------------------------------------------------
+
+
+def test_the_list_in_an_object_is_told_only_where_it_holds_the_rows():
+    """A row may have a list of objects in a column of its own: then the names of columns help."""
+    inner = [{"input": "a", "output": "b"}]
+    for around in ({"all": inner}, {"data": inner, "version": "1", "name": "n"}):
+        assert "take that list out" in refused(from_records, [around]).hint
+    for row in ({"inputs": "a", "outputs": "b", "data": inner}, {"question": "a", "answer": "b", "spans": inner}):
+        hint = refused(from_records, [row]).hint
+        assert "Did you mean input=" in hint
+        assert "take that list out" not in hint
+    assert "take that list out" not in refused(from_records, [{"a": "x", "spans": inner}]).hint
+
+
+def test_every_broken_record_of_a_large_array_is_found(file):
+    """Records are passed over one by one, across the pieces in which the file is taken."""
+    broken = '{"input":"a","output":}'
+    path = file("[" + ",\n".join([json.dumps(ROW, separators=(",", ":")), *[broken] * 9_000]) + "]", "a.json")
+    dataset = read(path, bad_rows="keep")
+    assert [row.where.line for row in dataset.broken] == list(range(2, 9_002))
+    assert {row.raw for row in dataset.broken} == {broken}
+    assert len(dataset) == 1

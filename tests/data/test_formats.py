@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gemini_tuning.data import from_records, read
+from gemini_tuning.data.formats.openai_lines import to_openai
 from gemini_tuning.data.formats.rows import SHAPES, Columns, shape_of, to_example, to_gemini
 from gemini_tuning.errors import DataError
-from gemini_tuning.types import Location
+from gemini_tuning.types import Completion, Example, Location, Part, Turn, text_turn
 
 WHERE = Location("rows.jsonl", 7)
 USER, MODEL = {"role": "user", "parts": [{"text": "hi"}]}, {"role": "model", "parts": [{"text": "yo"}]}
@@ -712,3 +714,119 @@ def test_nothing_of_a_real_conversation_is_lost(shared):
                     assert part["functionResponse"]["response"] == json.loads(value)
                 else:
                     assert part == value
+
+
+# --- tables of chat, empty arguments, system columns ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n", None])
+def test_empty_arguments_of_a_call_are_none(empty):
+    """Some servers write a call without arguments with an empty text."""
+    call = {"id": "a", "function": {"name": "f", "arguments": empty}}
+    row = {"messages": [CHAT[0], {"role": "assistant", "tool_calls": [call]}]}
+    assert said(read_row(row))[-1] == ("model", {"functionCall": {"name": "f", "args": {}}})
+
+
+@pytest.mark.parametrize(("column", "messages"), [("messages", CHAT), ("conversations", SHARE)])
+def test_messages_may_be_the_json_text_of_a_list(file, column, messages):
+    """So a table holds them, in JSONL and in the cells of CSV."""
+    text = json.dumps(messages)
+    assert said(read_row({column: text})) == HI
+    cell = text.replace('"', '""')
+    assert said(read(file(f'{column},id\n"{cell}",7\n', "a.csv"))[0]) == HI
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"), [(str(CHAT), "json.dumps"), ('{"a": 1}', ""), ("[", ""), ("hello", ""), ("", "")]
+)
+def test_messages_that_are_another_text_are_refused(text, hint):
+    """Python's own writing of a list is no JSON: the hint says what to write."""
+    error = refused({"messages": text})
+    assert (error.code, error.field) == ("data-shape", "messages")
+    assert hint in error.hint
+    assert bool(hint) == ("str()" in error.hint)
+
+
+def test_a_system_column_of_flat_rows_is_the_system_instruction():
+    """A text is; an empty one is none; anything else stays a column, and so does a column that is asked for."""
+    for value, system in (("Be kind.", "Be kind."), ("", None), (" ", None), (None, None), (float("nan"), None)):
+        example = read_row({"input": "hi", "output": "yo", "system": value, "id": 1})
+        assert (example.system, example.meta) == (system, {"id": 1})
+    example = read_row({"input": "hi", "output": "yo", "system": 7})
+    assert (example.system, example.meta) == (None, {"system": 7})
+    example = read_row({"system": "hi", "output": "yo"}, Columns("system", "output"))
+    assert (example.system, example.input) == (None, "hi")
+    assert refused({"input": "hi", "output": "yo", "system": "\ud800"}).code == "data-encoding"
+
+
+# --- many calls, and what OpenAI's form has no place for -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["tool_call_id", "name"])
+def test_the_results_of_very_many_calls_find_their_functions(key):
+    """In any order, and back again: each result is of the oldest call with its id or name."""
+    count = 3_000
+    calls = [{"id": f"c{at}", "function": {"name": f"f{at}", "arguments": "{}"}} for at in range(count)]
+    results = [
+        {"role": "tool", key: f"{'c' if key == 'tool_call_id' else 'f'}{at}", "content": str(at)}
+        for at in reversed(range(count))
+    ]
+    row = {"messages": [CHAT[0], {"role": "assistant", "tool_calls": calls}, *results, CHAT[1]]}
+    example = read_row(row)
+    names = [json.loads(part.other)["functionResponse"]["name"] for part in example.turns[2].parts]
+    assert names == [f"f{at}" for at in reversed(range(count))]
+    assert read_row(to_openai(example)).turns == example.turns
+
+
+def test_ids_of_calls_may_be_anything():
+    """An id that is no text is compared as it stands, and no id is not the text of nothing."""
+    for identity in (["a"], {"a": 1}, 1, 1.5):
+        call = {**CALL, "id": identity}
+        result = {"role": "tool", "tool_call_id": identity, "content": "r"}
+        row = {"messages": [CHAT[0], {"role": "assistant", "tool_calls": [call]}, result, CHAT[1]]}
+        assert len(read_row(row).turns) == 4
+    call = {**CALL, "id": None}
+    result = {"role": "tool", "tool_call_id": "None", "content": "r"}
+    row = {"messages": [CHAT[0], {"role": "assistant", "tool_calls": [call]}, result, CHAT[1]]}
+    assert refused(row).code == "data-tool-response"
+
+
+def test_a_generation_config_has_no_openai_line():
+    """It would be lost: it is refused like other things that OpenAI has no place for."""
+    row = {"contents": [USER, MODEL], "generationConfig": {"mediaResolution": "MEDIA_RESOLUTION_LOW"}}
+    with pytest.raises(DataError, match="generationConfig"):
+        to_openai(from_records([row])[0])
+
+
+ODD_JSON = st.sampled_from(
+    ["[1]", "1", "null", '"a"', "{", "", "{}", '{"fileData": "a"}', '{"fileData": {"mimeType": "image/png"}}',
+     '{"inlineData": 1}', '{"inlineData": {"mimeType": "audio/wav"}}', '{"functionCall": 1}', '{"functionCall": {}}',
+     '{"functionCall": {"name": [1], "args": 3}}', '{"functionResponse": {"name": [1]}}', '{"functionResponse": []}',
+     '{"functionResponse": {"name": "f", "response": 1}}', '[{"functionDeclarations": 1}]', '[{"functionDeclarations": [1]}]']
+)  # fmt: skip
+ODD_PART = st.builds(Part, text=st.sampled_from([None, "", "x"]), other=st.none() | ODD_JSON)
+ODD_TURN = st.builds(
+    Turn, role=st.sampled_from(["user", "model", "", "system"]), parts=st.lists(ODD_PART, max_size=2).map(tuple)
+)
+
+
+@settings(max_examples=300)
+@given(
+    turns=st.lists(ODD_TURN, max_size=3),
+    tools=st.none() | ODD_JSON,
+    references=st.none() | ODD_JSON,
+    completions=st.none() | ODD_TURN,
+    weights=st.sampled_from([None, [0, "x"], [None, True], {}]),
+)
+def test_odd_parts_are_refused_or_written_for_openai(turns, tools, references, completions, weights):
+    """Whatever an example holds, it has a line that is read again, or it is refused."""
+    pair = (Completion(1.0, completions), Completion(0.0, text_turn("model", "n"))) if completions else ()
+    example = Example(
+        turns=(*turns, text_turn("user", "q"), text_turn("model", "a")), tools=tools, references=references,
+        completions=pair, meta={"weights": weights},
+    )  # fmt: skip
+    try:
+        line = to_openai(example)
+    except DataError:
+        return
+    assert json.loads(json.dumps(line)) == line

@@ -1,5 +1,6 @@
 """Placeholders in the place of personal data, the report without it, and detectors over a real socket."""
 
+import asyncio
 import json
 import re
 import socket
@@ -14,12 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gemini_tuning.data.mending.repair import repair
 from gemini_tuning.data.private.detectors import Presidio, presidio
+from gemini_tuning.data.private.evidence import redacted_evidence
 from gemini_tuning.data.private.finding import find_personal
 from gemini_tuning.data.private.redact import check_kinds, redact
 from gemini_tuning.data.private.report import PLACES, RedactReport
 from gemini_tuning.data.private.spans import Span
+from gemini_tuning.data.select import FilterReport
 from gemini_tuning.errors import BackendError, DataError, PlanError
+from gemini_tuning.plan.curation import Curation, curate
+from gemini_tuning.plan.plan import Plan
+from gemini_tuning.plan.steps import DedupStep, RedactStep, RepairStep, SplitStep
 from gemini_tuning.types import Broken, Completion, Dataset, Example, Location, Part, Turn, text_turn
 
 
@@ -514,3 +521,150 @@ def test_presidio_is_a_value_of_a_plan():
     assert json.loads(detector.model_dump_json())["kind"] == "presidio"
     with pytest.raises(pydantic.ValidationError):
         detector.url = "https://other"
+
+
+# --- broken rows, and mending them -----------------------------------------------------------------------------------
+
+
+def broken_row(raw, message="m", **more):
+    return Broken(
+        where=Location("x.jsonl", 1, more.pop("field", None)), code="data-json", message=message, raw=raw, **more
+    )
+
+
+def everything(*values):
+    """All that is stored or shown of these."""
+    return "".join(msgspec.json.encode(value).decode() + repr(value) for value in values)
+
+
+FORMS = {
+    "two rows": '{"input":"x bob@corp.com","output":"a"}{"input":"y amy\\u0040corp.com","output":"b"}',
+    "comma inside": '{"input":"x bob@corp.com","output":"amy\\u0040corp.com",}',
+    "comma beside": '{"input":"x bob@corp.com","output":"amy\\u0040corp.com"},',
+    "array": '[{"input":"x bob@corp.com","output":"a"},{"input":"amy\\u0040corp.com","output":"b"}]',
+    "array of one": '[{"input":"x bob@corp.com","output":"amy\\u0040corp.com"},]',
+    "control": '{"input":"x\tbob@corp.com","output":"amy\\u0040corp.com"}',
+    "mark": '\ufeff{"input":"x bob@corp.com","output":"amy\\u0040corp.com"}',
+}
+
+
+@pytest.mark.parametrize("raw", FORMS.values(), ids=FORMS)
+def test_mending_brings_no_value_back_and_mends_as_many_rows_as_before(raw):
+    """The raw text is read as mending reads it: escapes decoded, row by row."""
+    before, _ = repair(Dataset([], broken=[broken_row(raw)]))
+    data, report = redact(Dataset([], broken=[broken_row(raw)]))
+    after, mended = repair(data)
+    assert report.kinds == {"email": 2}
+    assert len(after) == len(before) > 0
+    assert not after.broken
+    shown = everything(data.broken, report, after.examples, mended)
+    assert "corp.com" not in shown
+    assert "<EMAIL_1>" in everything(after.examples)
+    assert redact(data)[0].broken == data.broken
+
+
+@given(
+    st.lists(st.lists(texts, min_size=2, max_size=2), min_size=1, max_size=3),
+    st.booleans(),
+    st.sampled_from(["", ",", "\n"]),
+)
+def test_what_mending_reads_out_of_a_redacted_row_holds_nothing_to_be_found(rows, ascii_only, between):
+    """Whatever the rows say, however they are escaped and stand together."""
+    written = [json.dumps({"input": asked, "output": answer}, ensure_ascii=ascii_only) for asked, answer in rows]
+    escaped = between.join(written).replace("@", "\\u0040") + ","
+    data, _ = redact(Dataset([], broken=[broken_row(escaped)]))
+    mended, _ = repair(data)
+    assert redact(mended)[1].total == 0
+    assert len(mended) == len(repair(Dataset([], broken=[broken_row(escaped)]))[0])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ['{"input":"amy\\u0040corp.com","output":"b"', '{"a":"amy\\u0040corp.com","a":1}', '{"input":"x\\n13812345678',
+     '{"args":"{\\"to\\":\\"amy\\\\u0040corp.com\\"}"}'],
+    ids=["cut", "key twice", "line break", "JSON in JSON"],
+)  # fmt: skip
+def test_a_raw_text_in_which_escapes_hide_a_value_is_not_kept(raw):
+    """Where no row can be read, or a text has JSON in it: whoever decodes it would have the value."""
+    data, report = redact(Dataset([], broken=[broken_row(raw)]))
+    (row,) = data.broken
+    assert (row.raw, row.text, row.message) == ("", False, "m")
+    assert (report.changed, report.total, report.replaced[0].placeholder) == (1, 1, "")
+
+
+def test_both_values_of_a_key_that_is_twice_are_redacted():
+    """The first is not in the value that a parser gives."""
+    data, _ = redact(Dataset([], broken=[broken_row('{"a": "bob@corp.com", "a": 1}')]))
+    assert data.broken[0].raw == '{"a": "<EMAIL_1>", "a": 1}'
+
+
+def test_escapes_that_hide_nothing_stay():
+    """A path, a line break, a value that is to be kept."""
+    rows = [broken_row('{"a": "C:\\\\users\\n\\u0041"'), broken_row('{"a": "amy\\u0040corp.com"')]
+    assert redact(Dataset([], broken=rows), keep=["@corp.com"])[0].broken == tuple(rows)
+
+
+def test_the_reason_of_a_broken_row_is_redacted():
+    """It may quote a value, whole or its beginning, and a field may be named by one."""
+    message = "expected an object, found [\"secret bob@corp.com\", 1] and 'card 4111 1111 1111 11'"
+    row = broken_row(
+        '["bob@corp.com", "card 4111 1111 1111 1111"]', message, hint="not bob@corp.com", field="bob@corp.com"
+    )
+    (new,) = redact(Dataset([], broken=[row]))[0].broken
+    assert new.message == "expected an object, found [\"secret <EMAIL_1>\", 1] and 'card <CARD_1>'"
+    assert (new.hint, new.where) == ("not <EMAIL_1>", Location("x.jsonl", 1, "<EMAIL_1>"))
+
+
+# --- the evidence of earlier steps -----------------------------------------------------------------------------------
+
+
+def curated(plan, data):
+    return asyncio.run(curate(plan, data, key="k", caller=None))
+
+
+def planted():
+    """Rows whose repair, deduplication and division all report values."""
+    rows = [
+        Example.of(f"q{at} bob@corp.com", "team@corp.com" if at % 2 else "sales", where=Location("x", at))
+        for at in range(40)
+    ]
+    rows += [Example.of("card 4111 1111 1111 1111", "sales", where=Location("x", 50 + at)) for at in range(3)]
+    broken = [
+        broken_row(FORMS["two rows"]),
+        broken_row('{"input":"amy\\u0040corp.com","output":"b"', "found 'bob@corp.com'"),
+        broken_row('{"input":"' + "long " * 30 + 'amy\\u0040corp.com","output":"b",}'),
+        broken_row('{"messages":[{"role":"user","content":"bob@corp.com"},{"role":"assistant","content":"a"}]}'),
+    ]
+    return Dataset(rows, broken=broken)
+
+
+@pytest.mark.parametrize("unfixable", ["refuse", "drop"])
+def test_no_report_of_an_earlier_step_keeps_what_is_redacted(unfixable):
+    """Repairs tell what stood before, duplicates are whole rows, labels name classes: all of it is stored."""
+    steps = (RepairStep(unfixable=unfixable), DedupStep(), SplitStep(), RedactStep())
+    found = curated(Plan(name="p", model="gemini-2.5-flash", steps=steps), planted())
+    stored = found.to_json()
+    shown = stored.decode() + everything(found.broken, *found.reports) + repr(found) + found._repr_html_()
+    for value in ("corp.com", "4111"):
+        assert value not in shown
+    repaired, deduplicated, divided, _ = found.reports
+    assert (len(repaired.changes) > 0, len(deduplicated.dropped)) == (True, 2)
+    assert deduplicated.dropped[0].example.input == "card <CARD_1>"
+    assert set(divided.labels) >= {"sales", "<EMAIL_1>"}
+    assert Curation.from_json(stored).stages == found.stages
+    plain = curated(Plan(name="p", model="gemini-2.5-flash", steps=steps[:-1]), planted())
+    assert "corp.com" in everything(*plain.reports)
+    assert [type(report) for report in plain.reports] == [type(report) for report in found.reports[:-1]]
+    assert [len(report.to_records()) for report in plain.reports] == [
+        len(each.to_records()) for each in found.reports[:-1]
+    ]
+
+
+def test_evidence_keeps_digests_places_and_what_is_to_be_kept():
+    """Only texts change."""
+    example = Example.of("bob@corp.com", "x", where=Location("bob@corp.com.csv", 3), meta={"n": 13812345678})
+    report = FilterReport(kept=1, dropped=(example,))
+    (new,) = redacted_evidence([report], kinds=["email", "person"])[0].dropped
+    assert (new.input, new.where, new.meta) == ("<EMAIL_1>", example.where, example.meta)
+    assert redacted_evidence(report, keep=["@corp.com"], kinds=["email"]).dropped[0].input == "bob@corp.com"
+    assert redacted_evidence(report, kinds=["person"]) is report

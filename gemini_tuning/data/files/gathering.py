@@ -19,6 +19,8 @@ _RAW = 1 << 20
 """Characters that are kept of bytes which are only for reading."""
 
 NOT_UTF8 = "name its encoding: encoding='cp1252' (Excel, old editors) or 'gb18030'; or save it as UTF-8."
+_AROUND = frozenset({"data", "rows", "examples", "records", "items"})
+"""What the list of all rows is called in an object around it."""
 
 _NOTES: dict[str, tuple[Severity, str, str]] = {
     "bom": ("note", "the file begins with a byte order mark; it was left out", "other tools may stumble over it."),
@@ -85,7 +87,7 @@ class Gathering:
             example = to_example(value, shape, self.columns, where)
         except DataError as error:
             name = _only_list(value) if error.code == "data-column" else None
-            if name is not None:
+            if name is not None and not error.hint.startswith("Did you mean"):
                 error.hint = (
                     f"the rows seem to be in its list {name!r}: take that list out and pass it to from_records()."
                 )
@@ -212,11 +214,15 @@ def text_of_value(value: Json) -> str:
 
 
 def _only_list(row: Json) -> str | None:
-    """The name of the one list of objects in an object that is no row itself: `{"data": [{...}, ...]}`."""
+    """The name of the one list of objects in an object that is no row itself: `{"data": [{...}, ...]}`.
+
+    A row too may have a list of objects in a column of its own, among others.
+    """
     lists = [
         str(name) for name, value in row.items() if isinstance(value, list) and value and isinstance(value[0], Mapping)
     ] if isinstance(row, Mapping) else []  # fmt: skip
-    return lists[0] if len(lists) == 1 and "contents" not in row else None
+    alone = len(lists) == 1 and (len(row) == 1 or lists[0] in _AROUND)
+    return lists[0] if alone and "contents" not in row else None
 
 
 def _names(row: Mapping[str, Json]) -> str:

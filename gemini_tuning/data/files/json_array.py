@@ -20,11 +20,17 @@ _TAIL = re.compile(r"(?P<record>\})\s*,?\s*\]\s*\Z")
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
 
+_PIECE = 1 << 16
+"""Bytes that are taken into the text at once: Python's decoder counts the lines of the whole text at every fault."""
+
+
 class _Text:
     """A text that is read on as far as it is needed. `at` is the place, `line` the physical line there."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
-        self._blocks: Iterator[bytes] = iter(blocks)
+        self._blocks: Iterator[bytes] = (
+            block[at : at + _PIECE] for block in blocks for at in range(0, len(block), _PIECE)
+        )
         # Bytes that are not UTF-8 become lone surrogates, which valid UTF-8 never gives: the record tells.
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self.text = ""

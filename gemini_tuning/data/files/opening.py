@@ -185,6 +185,13 @@ class Source:
             self.refuse("there is gzip inside gzip", code="data-file", hint="unpack it once.")
         for mark, encoding in _BOMS:
             if first.startswith(mark):
+                if (
+                    self._told is not None
+                    and codecs.lookup(self._told).name in (encoding, encoding[:6])
+                    and len(mark) != 3
+                ):
+                    self._decoder = codecs.getincrementaldecoder(encoding)("strict")
+                    return "utf-8", False  # the mark belongs to the encoding that was told
                 if encoding != "utf-8":
                     self._decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
                 return encoding, True
@@ -204,9 +211,12 @@ class Source:
             return data
         try:
             return self._decoder.decode(data, not data).encode("utf-8", "surrogatepass")
-        except UnicodeDecodeError as error:
-            what = f"it is not {self._told or self.encoding.upper()[:6]}: {error.reason}"
+        except UnicodeError as error:  # without a byte order mark UTF-16 raises no more than that
+            what = f"it is not {self._told or self.encoding.upper()[:6]}: {getattr(error, 'reason', error)}"
             hint = "is it another encoding=?" if self._told else "save it as UTF-8."
+            told = codecs.lookup(self._told).name if self._told else ""
+            if told == "utf-16" and not isinstance(error, UnicodeDecodeError):
+                hint = "without a byte order mark the order must be told: encoding='utf-16-le' or 'utf-16-be'."
             self.refuse(what, code="data-encoding", hint=hint)
 
     # --- opening ---

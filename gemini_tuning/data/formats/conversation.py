@@ -6,6 +6,7 @@ them all.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -22,6 +23,7 @@ from .row_values import (
     kind,
     optional_text,
     other_columns,
+    parse_json,
     plain_json,
     refuse,
 )
@@ -40,6 +42,7 @@ _SPOKEN = frozenset(
     {"role", "from", "author", "content", "value", "tool_calls", "function_call", "tool_call_id", "refusal",
      "weight", "train", "loss"}
 )  # fmt: skip
+_PYTHON_LIST = re.compile(r"\s*(?:array\()?\[\s*\{\s*'")
 
 
 class Conversation:
@@ -70,7 +73,9 @@ class Conversation:
             self._system, self._system_field = optional_text(row, "system", self._where), "system"
 
     def add_all(self, messages: Json, field: str) -> None:
-        """All messages of a list."""
+        """All messages of a list, or of the JSON text of one, which is what a cell of a table holds."""
+        if isinstance(messages, str):
+            messages = self._listed(messages, field)
         each = as_list(messages)
         if not each:
             found = "an empty list" if each == [] else kind(messages)
@@ -78,6 +83,19 @@ class Conversation:
         at = 0
         while at < len(each):
             at = self._add(each, at, field)
+
+    def _listed(self, text: str, field: str) -> list[Json]:
+        what = "expected a list of messages, found a text"
+        try:
+            value = parse_json(text)
+        except ValueError as error:
+            if _PYTHON_LIST.match(text):
+                hint = "it was written by Python's str(): write json.dumps(messages)."
+                refuse(self._where, field, f"{what} that is a Python list and not JSON", "data-shape", hint)
+            refuse(self._where, field, f"{what} that is not JSON: {error}", "data-shape")
+        if not isinstance(value, list):
+            refuse(self._where, field, f"{what} that is the JSON of {kind(value)}", "data-shape")
+        return value
 
     def _add(self, messages: list[Json], at: int, name: str) -> int:
         """Reads the message (the results of functions: all of them in a row) and gives the place of the next."""

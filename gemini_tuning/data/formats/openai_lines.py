@@ -7,6 +7,7 @@ so equal examples give equal bytes.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -23,9 +24,11 @@ _FORMATS = {mime: name for name, mime in AUDIO.items()}
 def to_openai(example: Example) -> dict[str, Json]:
     """The JSON of one line; DataError for an example that would not read back as the same one.
 
-    OpenAI's form has no place for video, documents, signatures of thoughts and tools other than functions. `weights` in
-    `meta`, as reading leaves them, are written; other columns are not.
+    OpenAI's form has no place for video, documents, signatures of thoughts, tools other than functions and a
+    `generationConfig`. `weights` in `meta`, as reading leaves them, are written; other columns are not.
     """
+    if isinstance(example.meta.get("generationConfig"), Mapping):
+        _refuse(example, "it has a generationConfig")
     messages = _messages(example)
     tools = _tools(example)
     line: dict[str, Json]
@@ -39,7 +42,7 @@ def to_openai(example: Example) -> dict[str, Json]:
     else:
         line = {"messages": messages, **({"tools": tools} if tools else {})}
         if example.references is not None:
-            line["references"] = json.loads(example.references)
+            line["references"] = _loaded(example.references, example)
     if not _is_plain(example):
         _check(example, line)
     return line
@@ -67,15 +70,19 @@ def _check(example: Example, line: Mapping[str, Json]) -> None:
 
 def _said(example: Example) -> tuple[object, ...]:
     """What an example says, whatever the spelling: ids of calls and absent arguments say nothing."""
-    turns = tuple((turn.role, tuple(filter(None, map(_part_said, turn.parts)))) for turn in example.turns)
-    pairs = sorted((each.score, tuple(filter(None, map(_part_said, each.turn.parts)))) for each in example.completions)
+    turns = tuple((turn.role, _turn_said(turn, example)) for turn in example.turns)
+    pairs = sorted((each.score, _turn_said(each.turn, example)) for each in example.completions)
     return turns, example.system or None, _declared(example), pairs, example.references
 
 
-def _part_said(part: Part) -> str:
+def _turn_said(turn: Turn, example: Example) -> tuple[str, ...]:
+    return tuple(filter(None, (_part_said(part, example) for part in turn.parts)))
+
+
+def _part_said(part: Part, example: Example) -> str:
     if part.other is None:
         return json.dumps(part.text) if part.text else ""
-    other = json.loads(part.other)
+    other = _other(part, example)
     for kind in ("functionCall", "functionResponse"):
         if isinstance(other.get(kind), dict):
             other[kind].pop("id", None)
@@ -86,14 +93,35 @@ def _part_said(part: Part) -> str:
 
 def _declared(example: Example) -> str:
     """The declarations of all tools as one list."""
-    tools = json.loads(example.tools) if example.tools else []
-    functions = [each for tool in tools for each in tool.get("functionDeclarations") or ()]
+    tools = _loaded(example.tools, example) if example.tools else []
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        _refuse(example, "its tools are no list of objects")
+    lists = [tool.get("functionDeclarations") or [] for tool in tools]
+    if not all(isinstance(each, list) for each in lists):
+        _refuse(example, "its functionDeclarations are no list")
+    functions = [each for functions in lists for each in functions]
     others = [tool for tool in tools if set(tool) != {"functionDeclarations"}]
     return json.dumps([functions, others], sort_keys=True)
 
 
 def _refuse(example: Example, what: str) -> NoReturn:
     refuse(example.where, None, f"it has no OpenAI line: {what}", "data-shape", "use format='gemini'.")
+
+
+def _loaded(text: str, example: Example) -> Json:
+    """The value of a JSON text of the example, which anybody may have made."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        _refuse(example, "it holds a text that should be JSON and is not")
+
+
+def _other(part: Part, example: Example) -> dict[str, Json]:
+    """What a part holds beside its text."""
+    other = {} if part.other is None else _loaded(part.other, example)
+    if not isinstance(other, dict):
+        _refuse(example, "it has a part that is no object")
+    return other
 
 
 # --- messages ------------------------------------------------------------------------------------------------------
@@ -105,38 +133,41 @@ def _messages(example: Example) -> list[Json]:
         messages.append({"role": "system", "content": example.system})
     given = example.meta.get("weights")
     weights = given if isinstance(given, list) and len(given) == len(example.turns) else [None] * len(example.turns)
-    open_calls: list[tuple[str, str]] = []
+    open_calls: dict[str, deque[str]] = {}
     count = 0
     for at, turn in enumerate(example.turns):
         if turn.role == "":
             messages += _results(turn, open_calls, example)
         elif turn.role == "user":
             messages.append({"role": "user", "content": _content(turn.parts, example)})
+        elif turn.role != "model":
+            _refuse(example, f"it has a turn of {str(turn.role)[:40]!r}")
         else:
-            calls = _calls(turn)
+            calls = _calls(turn, example)
             ids = [f"call_{count + number}" for number in range(1, len(calls) + 1)]
             count += len(calls)
-            open_calls += [(name, str(call.get("name"))) for name, call in zip(ids, calls, strict=True)]
+            for identity, call in zip(ids, calls, strict=True):
+                open_calls.setdefault(str(call.get("name")), deque()).append(identity)
             message = _model(turn, ids, example)
-            if weights[at] not in (None, 1):
+            if isinstance(weights[at], int | float) and weights[at] != 1:
                 message["weight"] = weights[at]
             messages.append(message)
     return messages
 
 
-def _call(part: Part) -> dict[str, Json] | None:
+def _call(part: Part, example: Example) -> dict[str, Json] | None:
     """The part's function call, or None."""
-    call = json.loads(part.other).get("functionCall") if part.other is not None else None
+    call = _other(part, example).get("functionCall")
     return call if isinstance(call, dict) else None
 
 
-def _calls(turn: Turn) -> list[dict[str, Json]]:
-    return [call for call in map(_call, turn.parts) if call is not None]
+def _calls(turn: Turn, example: Example) -> list[dict[str, Json]]:
+    return [call for call in (_call(part, example) for part in turn.parts) if call is not None]
 
 
 def _model(turn: Turn, ids: list[str], example: Example) -> dict[str, Json]:
-    rest = [part for part in turn.parts if _call(part) is None]
-    calls = _calls(turn)
+    rest = [part for part in turn.parts if _call(part, example) is None]
+    calls = _calls(turn, example)
     if len(calls) != len(ids):
         _refuse(example, "a preferred or rejected answer calls a function")
     message: dict[str, Json] = {"role": "assistant", "content": _content(rest, example) if rest else None}
@@ -152,19 +183,18 @@ def _model(turn: Turn, ids: list[str], example: Example) -> dict[str, Json]:
     return message
 
 
-def _results(turn: Turn, open_calls: list[tuple[str, str]], example: Example) -> list[Json]:
+def _results(turn: Turn, open_calls: dict[str, deque[str]], example: Example) -> list[Json]:
     messages = []
     for part in turn.parts:
-        other = json.loads(part.other) if part.other else {}
-        response = other.get("functionResponse")
+        response = _other(part, example).get("functionResponse")
         if not isinstance(response, dict) or part.text is not None:
             _refuse(example, "a turn mixes the result of a function with something else")
         name = response.get("name")
-        identity = next((identity for identity, called in open_calls if called == name), None)
-        if identity is None:
+        waiting = open_calls.get(str(name))
+        if not waiting:
             _refuse(example, f"the result of {str(name)[:40]!r} follows no call of it")
-        open_calls.remove((identity, str(name)))
-        messages.append({"role": "tool", "tool_call_id": identity, "content": _result(response.get("response"))})
+        content = _result(response.get("response"))
+        messages.append({"role": "tool", "tool_call_id": waiting.popleft(), "content": content})
     return messages
 
 
@@ -190,14 +220,14 @@ def _content(parts: tuple[Part, ...] | list[Part], example: Example) -> Json:
 def _piece(part: Part, example: Example) -> dict[str, Json]:
     if part.other is None:
         return {"type": "text", "text": part.text}
-    other = json.loads(part.other)
-    file, inline = other.get("fileData"), other.get("inlineData")
-    mime = str((file or inline or {}).get("mimeType", ""))
-    if isinstance(inline, dict) and mime in _FORMATS:
+    other = _other(part, example)
+    file, inline = (each if isinstance(each := other.get(name), dict) else {} for name in ("fileData", "inlineData"))
+    mime = str((file or inline).get("mimeType", ""))
+    if inline and mime in _FORMATS:
         return {"type": "input_audio", "input_audio": {"data": inline.get("data"), "format": _FORMATS[mime]}}
     if not mime.startswith("image/"):
-        _refuse(example, f"it has a part that is {mime or ', '.join(other)}")
-    url = file.get("fileUri") if isinstance(file, dict) else f"data:{mime};base64,{(inline or {}).get('data')}"
+        _refuse(example, f"it has a part that is {mime or ', '.join(other) or 'nothing'}")
+    url = file.get("fileUri") if file else f"data:{mime};base64,{inline.get('data')}"
     return {"type": "image_url", "image_url": {"url": url}}
 
 

@@ -6,6 +6,7 @@ name and are not kept.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -18,7 +19,8 @@ _DECLARED = ("name", "description", "parameters")
 def call_part(function: Json, field: str, where: Location) -> tuple[str, Part]:
     """The name and the `functionCall` of an object with `name` and `arguments`.
 
-    `arguments` is the JSON text of an object, or the object itself. A text inside a text is refused, not unpacked.
+    `arguments` is the JSON text of an object, or the object itself; an empty text is no arguments, as some servers
+    write them. A text inside a text is refused, not unpacked.
     """
     if not isinstance(function, Mapping):
         refuse(where, field, f"expected an object with name and arguments, found {kind(function)}", "data-shape")
@@ -34,6 +36,8 @@ def call_part(function: Json, field: str, where: Location) -> tuple[str, Part]:
 
 
 def _arguments(text: str, field: str, where: Location) -> dict[str, Json]:
+    if not text.strip():
+        return {}
     try:
         value = parse_json(text)
     except ValueError as error:
@@ -77,42 +81,64 @@ class OpenCalls:
 
     def __init__(self, where: Location) -> None:
         self._where = where
-        self._open: list[tuple[Json, str, int]] = []  # the call's id, the function's name, the turn
+        # By the number of the call: its id, the function's name, the turn. A conversation may have very many of them,
+        # so the numbers that wait for an id or a name are kept too; those that wait no longer are dropped when met.
+        self._open: dict[int, tuple[Json, str, int]] = {}
+        self._count = 0
+        self._oldest = 0
+        self._by_identity: dict[Json, deque[int]] = {}
+        self._by_name: dict[Json, deque[int]] = {}
 
     def call(self, function: Json, identity: Json, turn: int, field: str) -> Part:
         """The part of a call, which from now on waits for its result."""
         name, part = call_part(function, field, self._where)
-        self._open.append((identity, name, turn))
+        self._open[self._count] = (identity, name, turn)
+        self._by_identity.setdefault(_key(identity), deque()).append(self._count)
+        self._by_name.setdefault(name, deque()).append(self._count)
+        self._count += 1
         return part
 
     def check_order(self, messages: list[Mapping[str, Json]], turn: int, field: str) -> None:
         """Results that do not say what they are of must be as many as the calls of the turn before them."""
         if any(not is_missing(message.get(key)) for message in messages for key in ("tool_call_id", "name")):
             return
-        waiting = sum(1 for *_, asked in self._open if asked == turn)
-        if waiting != len(messages):
-            what = f"results of functions: {len(messages)}; calls just before that have none: {waiting}"
+        waiting = {number: each for number, each in self._open.items() if each[2] == turn}
+        if len(waiting) != len(messages):
+            what = f"results of functions: {len(messages)}; calls just before that have none: {len(waiting)}"
             hint = "each result follows its call; a call that was written as text must become one."
             refuse(self._where, field, what, "data-tool-response", hint)
-        self._open = [each for each in self._open if each[2] == turn]
+        self._open = waiting
 
     def name_of(self, message: Mapping[str, Json], field: str) -> str:
         """The name of the function that a result is of; its call waits no longer."""
         identity, name = message.get("tool_call_id"), message.get("name")
         if not is_missing(identity):
-            key, at = "tool_call_id", self._find(0, identity)
+            key, at = "tool_call_id", self._find(self._by_identity, identity)
             what = f"no call before it has the id {str(identity)[:40]!r} and no result"
         elif not is_missing(name):
-            key, at = "name", self._find(1, name)
+            key, at = "name", self._find(self._by_name, name)
             what = f"no call before it is of {str(name)[:40]!r} and has no result"
         else:
-            key, at, what = "role", 0 if self._open else None, "no call before it has no result"
+            key, at, what = "role", self._first(), "no call before it has no result"
         if at is None:
             refuse(self._where, f"{field}.{key}", what, "data-tool-response", "each result follows its call.")
         return self._open.pop(at)[1]
 
-    def _find(self, column: int, wanted: Json) -> int | None:
-        return next((at for at, each in enumerate(self._open) if each[column] == wanted), None)
+    def _find(self, waiting: dict[Json, deque[int]], wanted: Json) -> int | None:
+        numbers = waiting.get(_key(wanted), deque())
+        while numbers and numbers[0] not in self._open:
+            numbers.popleft()
+        return numbers[0] if numbers else None
+
+    def _first(self) -> int | None:
+        while self._oldest < self._count and self._oldest not in self._open:
+            self._oldest += 1
+        return self._oldest if self._oldest < self._count else None
+
+
+def _key(value: Json) -> Json:
+    """An id as the key of a dictionary: it should be a text, and may be anything."""
+    return value if isinstance(value, str | int) else ("", repr(value))
 
 
 def response_part(name: str, text: str, field: str, where: Location) -> Part:

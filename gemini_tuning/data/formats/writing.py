@@ -119,7 +119,7 @@ def _flat(example: Example) -> dict[str, Json]:
     more = _more_than_a_pair(example)
     if more:
         refuse(example.where, None, f"{more} has no flat row", "data-shape", "use format='gemini'.")
-    for name in _OWN:
+    for name in (*_OWN, "system"):  # the last would be read as the system instruction
         if name in example.meta:
             what = f"a column is named {name!r} already"
             refuse(example.where, name, what, "data-column", "rename that column before writing.")

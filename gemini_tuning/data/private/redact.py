@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import bisect
 import ipaddress
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
 
 import msgspec
 
 from ...errors import DataError, PlanError
 from ...types import Broken, Dataset, Example, Finding, Location
 from ..parts import SHORT_OUTPUT, label_like
+from .broken import broken_texts, escaped_texts, with_broken, without_cut_values
 from .detectors import Detector
-from .finding import find_personal, fold_ascii, resolve, scan
+from .finding import fold_ascii, resolve, scan
 from .report import Redaction, RedactReport, Tally, label_finding
 from .spans import KINDS, Span
-from .texts import changed, example_texts, strings, with_texts
+from .texts import example_texts, with_texts
 
 __all__ = ["RedactReport", "Redaction", "check_kinds", "redact"]
 
 _ROUNDS = 8
 """Taking a value out can bring two others together: so often is looked again."""
+_FEW = 8
+"""So many beginnings of values are looked for one by one."""
 _PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]*)_([0-9]{1,9})>")
 _CALLING_CODE = re.compile(r"\A(?:(?:\+|00)?86(?=[ \-]?[0-9]{3}[ \-]?[0-9]{4}[ \-]?[0-9]{4}\Z)|\+1|1(?=[ .\-(]))")
 """Those that numbers are written with and without: 86 before a mobile number, +1."""
@@ -69,6 +73,10 @@ class _Numbers:
                 for name, number in _PLACEHOLDER.findall(text):
                     self.last[name] = max(self.last.get(name, 0), int(number))
 
+    def shown(self) -> dict[str, str]:
+        """Every spelling that was found -> its placeholder."""
+        return {value: self.placeholders[named] for value, named in self.spellings.items()}
+
     def of(self, kind: str, value: str) -> str:
         named = (kind, identity(kind, value))
         if named not in self.placeholders:
@@ -79,28 +87,46 @@ class _Numbers:
         return self.placeholders[named]
 
 
-def _again(text: str, spans: Sequence[Span], spellings: Mapping[str, tuple[str, str]]) -> list[Span]:
-    """The spans, and those where a value that was found elsewhere in the example stands again.
+class _Repeats:
+    """Where values that were found somewhere in an example stand again in another text of it.
 
     A number may be known for a phone by the word before it, in one place only; it must not stay in the others. Latin
     words and numbers are found as whole ones; other scripts have no spaces to tell. Names of one letter are not.
     """
-    lengths: dict[str, set[int]] = {}
-    for value in spellings:
-        if len(value) >= (3 if value.isascii() else 2):
-            lengths.setdefault(value[:2], set()).add(len(value))
-    if not lengths:
-        return list(spans)
-    more = []
-    first = "".join({re.escape(head[0]) for head in lengths})
-    # Not one search a value: a text may be a list of thousands.
-    for match in re.finditer(f"[{first}]", text):
-        at = match.start()
-        for length in lengths.get(text[at : at + 2], ()):
-            value = text[at : at + length]
-            if value in spellings and not _joined(text, at) and not _joined(text, at + length):
-                more.append(Span(at, at + length, spellings[value][0]))
-    return resolve([*spans, *more])
+
+    def __init__(self, spellings: Mapping[str, tuple[str, str]]) -> None:
+        self.spellings = spellings
+        self.lengths: dict[str, set[int]] = {}
+        for value in spellings:
+            if len(value) >= (3 if value.isascii() else 2):
+                self.lengths.setdefault(value[:2], set()).add(len(value))
+        # Not one search a value: a text may be a list of thousands.
+        first = "".join({re.escape(head[0]) for head in self.lengths})
+        self.first = re.compile(f"[{first}]") if len(self.lengths) > _FEW else None
+
+    def added_to(self, spans: Sequence[Span], text: str) -> list[Span]:
+        """The spans of a text, and those of the values that stand in it again."""
+        more = [
+            Span(at, at + length, self.spellings[value][0])
+            for at in self._places(text)
+            for length in self.lengths[text[at : at + 2]]
+            if (value := text[at : at + length]) in self.spellings
+            and not _joined(text, at) and not _joined(text, at + length)
+        ]  # fmt: skip
+        return resolve([*spans, *more]) if more else list(spans)
+
+    def _places(self, text: str) -> Iterator[int]:
+        """Where the first two characters of any value stand."""
+        if self.first is not None:
+            for match in self.first.finditer(text):
+                if text[match.start() : match.start() + 2] in self.lengths:
+                    yield match.start()
+            return
+        for head in self.lengths:
+            at = text.find(head)
+            while at >= 0:
+                yield at
+                at = text.find(head, at + 1)
 
 
 def _joined(text: str, at: int) -> bool:
@@ -172,7 +198,9 @@ def redact(
     texts: list[tuple[int, str, str]] = [
         (row, field, text)
         for row, each in enumerate(rows)
-        for field, text in (example_texts(each) if isinstance(each, Example) else _broken_texts(each))
+        for field, text in (
+            example_texts(each) if isinstance(each, Example) else [("broken", text) for text in broken_texts(each)]
+        )
     ]
     found = _found([text for *_, text in texts], wanted, detector, kept)
 
@@ -181,18 +209,27 @@ def redact(
     for at, (row, *_) in enumerate(texts):
         if row in hit_rows:
             of_row.setdefault(row, []).append(at)
-    tally = Tally()
+    work = {
+        row: _Row([texts[at][1:] for at in places], [found.get(at, []) for at in places])
+        for row, places in of_row.items()
+    }
+    _replace(list(work.values()), wanted, kept)
     new_rows = list(rows)
-    for row, places in of_row.items():
+    for row, done in work.items():
         each = rows[row]
-        new = _redacted(
-            [texts[at][1:] for at in places], [found.get(at, []) for at in places], wanted, kept, each, tally
-        )
-        change = _lookup(new)
-        new_rows[row] = with_texts(each, change) if isinstance(each, Example) else _with_broken(each, change)
+        new_rows[row] = (
+            with_texts(each, done.change) if isinstance(each, Example)
+            else without_cut_values(with_broken(each, done.change), done.numbers.shown())
+        )  # fmt: skip
+    hidden = _without_hidden(new_rows, len(dataset), wanted, detector, kept)
+
+    tally = Tally()
+    for row in sorted({*work, *hidden}):
+        for kind, placeholder, field, length in (*(work[row].done if row in work else ()), *hidden.get(row, ())):
+            tally.add(kind, placeholder, new_rows[row].where, field, length)
     examples = [each for each in new_rows if isinstance(each, Example)]
     report = RedactReport(
-        rows=len(rows), changed=len(of_row), counts=tally.ordered(), replaced=tuple(tally.first),
+        rows=len(rows), changed=len({*work, *hidden}), counts=tally.ordered(), replaced=tuple(tally.first),
         findings=_label_finding(dataset, examples),
         detector=f"{detector.name} {detector.version}" if detector is not None else "",
     )  # fmt: skip
@@ -261,49 +298,82 @@ def _detected(detector: Detector, texts: Sequence[str]) -> Iterator[list[Span]]:
         yield known.get(text, [])
 
 
-def _redacted(
-    texts: Sequence[tuple[str, str]], spans: Sequence[Sequence[Span]], wanted: frozenset[str] | None, keep: _Keep,
-    row: Example | Broken, tally: Tally,
-) -> dict[str, str]:  # fmt: skip
-    """Old text -> new text, for one example."""
-    numbers = _Numbers(text for _, text in texts)
-    now = [text for _, text in texts]
-    todo: list[Sequence[Span]] = list(spans)
-    for _ in range(_ROUNDS):
+class _Row:
+    """One row at work: its texts, what stands there now, and what is found there and not yet replaced."""
+
+    def __init__(self, texts: Sequence[tuple[str, str]], found: Sequence[Sequence[Span]]) -> None:
+        self.texts = texts
+        self.now = [text for _, text in texts]
+        self.found = list(found)
+        self.numbers = _Numbers(self.now)
+        self.done: list[_Done] = []
+
+    def replace(self, keep: _Keep) -> list[int]:
+        """Replaces what is found, and gives the indices of the texts that are others now."""
         # All values get their numbers first, in the order of reading, and only then are looked for everywhere.
-        for text, held in zip(now, todo, strict=True):
+        for text, held in zip(self.now, self.found, strict=True):
             for span in held:
-                numbers.of(span.kind, text[span.start : span.end])
-        for at, text in enumerate(now):
-            held = _left(text, _again(text, todo[at], numbers.spellings), keep)
-            for span in held:
-                value = text[span.start : span.end]
-                tally.add(span.kind, numbers.of(span.kind, value), row.where, texts[at][0], len(value))
-            now[at] = _put(text, held, numbers)
-        # Without a value its neighbours may come together to another one.
-        todo = [_left(text, find_personal(text, kinds=wanted), keep) for text in now]
-        if not any(todo):
+                self.numbers.of(span.kind, text[span.start : span.end])
+        repeats = _Repeats(self.numbers.spellings)
+        changed_texts = []
+        for at, text in enumerate(self.now):
+            held = repeats.added_to(self.found[at], text)
+            if held and (held := _left(text, held, keep)):
+                for span in held:
+                    value = text[span.start : span.end]
+                    placeholder = self.numbers.of(span.kind, value)
+                    self.done.append(_Done(span.kind, placeholder, self.texts[at][0], len(value)))
+                self.now[at] = _put(text, held, self.numbers)
+                changed_texts.append(at)
+        self.found = [()] * len(self.now)
+        return changed_texts
+
+    @cached_property
+    def change(self) -> Callable[[str], str]:
+        """Old text -> new text, when all is done."""
+        new = {old: now for (_, old), now in zip(self.texts, self.now, strict=True) if old != now}
+        return lambda text: new.get(text, text)
+
+
+class _Done(NamedTuple):
+    kind: str
+    placeholder: str
+    field: str
+    length: int
+
+
+def _replace(rows: Sequence[_Row], wanted: frozenset[str] | None, keep: _Keep) -> None:
+    """Replaces all that is found in the rows, until nothing more is."""
+    for _ in range(_ROUNDS):
+        places = [(row, at) for row in rows for at in row.replace(keep)]
+        # Without a value its neighbours may come together to another one. Other texts are as they were.
+        found = _found([row.now[at] for row, at in places], wanted, None, keep)
+        for at, spans in found.items():
+            row, place = places[at]
+            row.found[place] = spans
+        rows = list(dict.fromkeys(places[at][0] for at in found))
+        if not rows:
             break
-    return {old: new for (_, old), new in zip(texts, now, strict=True) if old != new}
 
 
-def _lookup(new: dict[str, str]) -> Callable[[str], str]:
-    return lambda text: new.get(text, text)
+def _without_hidden(
+    rows: list[Example | Broken], first: int, wanted: frozenset[str] | None, detector: Detector | None, keep: _Keep
+) -> dict[int, list[_Done]]:
+    """Takes the raw text out of those broken rows (from `first` on) in which escapes hide a value, and says which.
 
-
-def _broken_texts(row: Broken) -> Iterator[tuple[str, str]]:
-    try:
-        yield from (("broken", text) for text in strings(json.loads(row.raw)))
-    except (ValueError, RecursionError):
-        yield "broken", row.raw
-
-
-def _with_broken(row: Broken, change: Callable[[str], str]) -> Broken:
-    try:
-        raw = json.dumps(changed(json.loads(row.raw), change), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        raw = change(row.raw)
-    return msgspec.structs.replace(row, raw=raw)
+    Where it begins and ends in the text cannot be said, and whoever decodes the text has it back.
+    """
+    texts = [
+        (at, text) for at, row in enumerate(rows[first:], first) if isinstance(row, Broken)
+        for text in escaped_texts(row)
+    ]  # fmt: skip
+    hidden: dict[int, list[_Done]] = {}
+    for place, spans in _found([text for _, text in texts], wanted, detector, keep).items():
+        at = texts[place][0]
+        if at not in hidden:  # of one row the same values may be found at several depths
+            hidden[at] = [_Done(span.kind, "", "broken", span.end - span.start) for span in spans]
+            rows[at] = msgspec.structs.replace(rows[at], raw="", text=False)
+    return hidden
 
 
 def _label_finding(before: Dataset, after: Sequence[Example]) -> tuple[Finding, ...]:

@@ -22,7 +22,7 @@ class Redaction(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: `email`, `phone`, ..., or a detector's own.
-        placeholder: What stands there now.
+        placeholder: What stands there now; `""` where the raw text of a broken row was removed as a whole.
         where: Row and field: `input`, `output`, `system`, `contents[2]`, `tools`, `completions[0]`, `references`,
             `broken`, or the name of another column.
         length: Characters that the value had.

@@ -344,12 +344,7 @@ def _batches(some: Iterable[U64]) -> Iterator[U64]:
 
 
 def _distinct(codes: list[U64]) -> U64:
-    # np.unique and union1d hash since numpy 2.3, which is many times slower on this than a sort.
-    together = np.concatenate([np.zeros(0, np.uint64), *codes])
-    together.sort()
-    first = np.ones(len(together), bool)
-    first[1:] = together[1:] != together[:-1]
-    return together[first]
+    return shingles.distinct(np.concatenate([np.zeros(0, np.uint64), *codes]))
 
 
 def _sides(codes: U64) -> tuple[Ints, Ints]:

@@ -16,6 +16,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from .fold import blocks
+
 U64: TypeAlias = npt.NDArray[np.uint64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -106,7 +108,7 @@ def sets(folded: Sequence[str]) -> tuple[U64, Ints]:
 
 
 _BITS = 2048
-_MAPPED = 512  # texts whose bits are set at a time: 1 MB
+_MAPPED = 1 << 16  # characters of the texts whose bits are set at a time
 
 
 def may_reach(folded: Sequence[str], left: Ints, right: Ints, threshold: float) -> npt.NDArray[np.bool_]:
@@ -119,13 +121,12 @@ def may_reach(folded: Sequence[str], left: Ints, right: Ints, threshold: float) 
     rows, at = np.unique(np.concatenate([left, right]), return_inverse=True)
     texts = [folded[row] for row in rows.tolist()]
     maps = np.empty((len(rows), _BITS // 64), np.uint64)
-    for start in range(0, len(texts), _MAPPED):
-        some = texts[start : start + _MAPPED]
-        hashes, offsets = windows(some)
-        owner = np.repeat(np.arange(len(some)), np.diff(offsets))
-        bits = np.zeros((len(some), _BITS), bool)
+    for block in blocks(range(len(texts)), texts, _MAPPED):
+        hashes, offsets = windows([texts[row] for row in block])
+        owner = np.repeat(np.arange(len(block)), np.diff(offsets))
+        bits = np.zeros((len(block), _BITS), bool)
         bits[owner, (hashes >> np.uint64(32)) % np.uint64(_BITS)] = True
-        maps[start : start + _MAPPED] = np.packbits(bits, axis=1).view(np.uint64)
+        maps[block] = np.packbits(bits, axis=1).view(np.uint64)
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     result = np.ones(len(left), bool)
     first, second = at[: len(left)], at[len(left) :]
@@ -140,6 +141,11 @@ def may_reach(folded: Sequence[str], left: Ints, right: Ints, threshold: float) 
 
 _CHUNK = 1 << 17  # windows per round of `jaccard`: 1 MB arrays
 _PAIRS = 1 << 12  # pairs per round: their number has 12 bits
+_OFTEN = 4  # pairs a text, on average, from which its set is made once and kept
+_MEAN = 500  # characters a text from which that is worth a step of Python a pair
+_TILE = 1 << 21  # distinct windows of the texts that are compared with as many others at a time: 16 MB each
+_KEPT = 1 << 23  # windows of sets that are kept: 64 MB
+_SOME = 16
 
 
 def jaccard(folded: Sequence[str], left: Ints, right: Ints) -> Floats:
@@ -152,6 +158,10 @@ def jaccard(folded: Sequence[str], left: Ints, right: Ints) -> Floats:
         return result
     lengths = np.fromiter(map(len, folded), np.int64, len(folded))
     weight = np.cumsum(lengths[left] + lengths[right] + 1)
+    once = lengths[np.bincount(np.concatenate([left, right]), minlength=len(folded)) > 0].sum()
+    # Long texts that are in many pairs each (prompts from one template): their sets are made once.
+    if weight[-1] >= 2 * _MEAN * len(left) and weight[-1] >= _OFTEN * once:
+        return _jaccard_often(folded, left, right)
     start = 0
     while start < len(left):
         before = int(weight[start - 1]) if start else 0
@@ -160,6 +170,78 @@ def jaccard(folded: Sequence[str], left: Ints, right: Ints) -> Floats:
         result[start:stop] = _jaccard_chunk([folded[row] for pair in pairs for row in pair])
         start = stop
     return result
+
+
+class _Sets:
+    """The sorted distinct windows of single texts. Those used last are kept, up to `_KEPT` windows."""
+
+    def __init__(self, folded: Sequence[str]) -> None:
+        self._folded = folded
+        self._kept: dict[int, U64] = {}  # in the order of their last use
+        self._total = 0
+
+    def of(self, row: int) -> U64:
+        held = self._kept.pop(row, None)
+        if held is None:
+            hashes, _ = windows([self._folded[row]])
+            held = distinct(hashes)
+            self._total += len(held)
+        self._kept[row] = held
+        while self._total > _KEPT and len(self._kept) > 1:
+            self._total -= len(self._kept.pop(next(iter(self._kept))))
+        return held
+
+
+def distinct(values: U64) -> U64:
+    """Sorted, each once; `values` is sorted in place."""
+    # np.unique and union1d hash since numpy 2.3, which is many times slower on this than a sort.
+    values.sort()
+    first = np.ones(len(values), bool)
+    first[1:] = values[1:] != values[:-1]
+    return values[first]
+
+
+def _jaccard_often(folded: Sequence[str], left: Ints, right: Ints) -> Floats:
+    """For long texts that are in many pairs each.
+
+    The texts are cut into blocks of about `_TILE` windows, and the pairs of two blocks are taken together, so that
+    memory stays bounded.
+    """
+    rows, at = np.unique(np.concatenate([left, right]), return_inverse=True)
+    sets_ = _Sets(folded)
+    sizes = np.fromiter((len(sets_.of(row)) for row in rows.tolist()), np.int64, len(rows))
+    block = (np.cumsum(sizes) // _TILE)[at]
+    low, high = np.minimum(block[: len(left)], block[len(left) :]), np.maximum(block[: len(left)], block[len(left) :])
+    order = np.lexsort((right, left, high, low))
+    change = np.flatnonzero((np.diff(low[order]) != 0) | (np.diff(high[order]) != 0)) + 1
+    both = np.zeros(len(left), np.int64)
+    for tile in np.split(order, change):
+        both[tile] = _shared(sets_, left[tile], right[tile])
+    either = sizes[at[: len(left)]] + sizes[at[len(left) :]] - both
+    similarity: Floats = np.divide(both, either, out=np.zeros(len(left)), where=either > 0)
+    return similarity
+
+
+def _shared(sets_: _Sets, left: Ints, right: Ints) -> Ints:
+    """How many windows the texts of each pair share; pairs with one left side stand together."""
+    rows = sorted({*left.tolist(), *right.tolist()})
+    # Some texts first: what all have in common is then sorted in small arrays.
+    some = [rows[at : at + _SOME] for at in range(0, len(rows), _SOME)]
+    parts = [distinct(np.concatenate([sets_.of(row) for row in few])) for few in some]
+    known = distinct(np.concatenate(parts))
+    # Numbered from 0, windows can be ticked off in a table, many times faster than two sorted lists are merged.
+    numbers = {row: np.searchsorted(known, sets_.of(row)).astype(np.int32) for row in rows}
+    ticked = np.zeros(len(known), bool)
+    both = np.zeros(len(left), np.int64)
+    last = -1
+    for pair, (one, other) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
+        if one != last:
+            if last >= 0:
+                ticked[numbers[last]] = False
+            ticked[numbers[one]] = True
+            last = one
+        both[pair] = np.count_nonzero(ticked[numbers[other]])
+    return both
 
 
 def _jaccard_chunk(folded: list[str]) -> Floats:
