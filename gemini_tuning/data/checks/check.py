@@ -286,10 +286,11 @@ def _suspects(table: Table) -> tuple[tuple[Suspect, ...], list[Finding]]:
 
     if not table.labels:
         return (), []
-    found = label_suspects(table.inputs, table.outputs, max_rows=LOOKED_AT, score_all=False, quick=True)
+    chosen = table.sample(LOOKED_AT)
+    found = label_suspects([table.inputs[row] for row in chosen], [table.outputs[row] for row in chosen], quick=True)
     if not found.usable or not found.suspects:
         return (), []
-    rows = [table.rows[each.row] for each in found.suspects]
+    rows = [table.rows[chosen[each.row]] for each in found.suspects]
     suspects = tuple(
         Suspect(
             where=row.where, input=row.input[:200], given=each.given, predicted=each.predicted,
