@@ -68,6 +68,11 @@ def shorten(text: object, columns: int) -> str:
     return line
 
 
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
 def short_name(resource: str) -> str:
     """`endpoints/7` of `projects/p/locations/l/endpoints/7`; a short name stays."""
     return "/".join(resource.split("/")[-2:]) if resource.startswith("projects/") else resource

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -104,3 +104,18 @@ async def protect(work: Coroutine[Any, Any, T]) -> T:
 async def join(work: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine on the private loop and awaits it from the caller's loop; cancelling cancels it."""
     return await asyncio.wrap_future(submit(work))
+
+
+async def together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Awaits all; when one fails or this is cancelled, the others are cancelled and waited for before it goes on.
+
+    The first error is raised as itself. Not a TaskGroup: its ExceptionGroup would hide a ConfigError, or what a
+    `progress` callback raised, from the user's `except`.
+    """
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import BackendError
-from .loop import run
+from .loop import run, together
 from .retry import Policy, call
 
 _LARGEST = 64 << 20
@@ -74,13 +74,9 @@ async def _all(
             answer = await call("Presidio's analyzer", once, policy=_POLICY)
             results[at] = _read(answer, len(text), score=asked["score_threshold"])
 
-    workers = [asyncio.create_task(work()) for _ in range(concurrency)]
     try:
-        await asyncio.gather(*workers)
+        await together(work() for _ in range(concurrency))
     finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
         pool.shutdown(wait=False, cancel_futures=True)
     return results
 

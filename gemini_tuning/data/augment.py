@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 import pydantic
 
+from ..backend import loop
 from ..errors import BackendError, PlanError
 from ..ledger import Journal, digest
 from ..types import Caller, Dataset, Example, Finding, Json, Progress, Prompt, Reply, text_turn
@@ -245,22 +246,8 @@ async def _ask(
             if progress is not None:
                 progress(Progress("augment", done, len(tasks)))
 
-    await _together([work() for _ in range(min(concurrency, len(tasks)))])
+    await loop.together([work() for _ in range(min(concurrency, len(tasks)))])
     return errors, answered
-
-
-async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Awaits all; the first error cancels the others and is raised as itself.
-
-    Not a TaskGroup: its ExceptionGroup would hide a ConfigError, or what `progress` raised, from the user's `except`.
-    """
-    workers = [asyncio.create_task(each) for each in work]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
 
 
 def _row(task: _Task, reply: Reply) -> dict[str, Json]:

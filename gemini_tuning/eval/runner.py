@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -264,7 +264,7 @@ class _Run:
                 if not self.answered and len(self.errors) >= patience and self._hopeless():
                     raise self.errors[0]
 
-        await _together([worker() for _ in range(min(concurrency, len(plan)))])
+        await loop.together([worker() for _ in range(min(concurrency, len(plan)))])
         if not self.answered:
             raise self.errors[0]
 
@@ -409,14 +409,3 @@ def _reference(example: Example) -> str | None:
     """The answer wanted, or None: a real scene whose last turn is the user's has none, which is not an empty one."""
     has_target = bool(example.completions) or (bool(example.turns) and example.turns[-1].role == "model")
     return example.output if has_target else None
-
-
-async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Awaits all; when one fails or this is cancelled, the others are cancelled and waited for before it goes on."""
-    tasks = [asyncio.create_task(each) for each in work]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

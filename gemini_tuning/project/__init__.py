@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from .facade import AsyncTuningProject, TuningProject
+    from .aio import AsyncTuningProject
+    from .facade import TuningProject
 
 __all__ = ["AsyncTuningProject", "TuningProject"]
 
-__getattr__, __dir__ = lazy_exports(__name__, {"AsyncTuningProject": ".facade", "TuningProject": ".facade"})
+__getattr__, __dir__ = lazy_exports(__name__, {"AsyncTuningProject": ".aio", "TuningProject": ".facade"})

@@ -36,6 +36,7 @@ from ..plan.steps import (
 )
 from ..recipes.presets import PresetName
 from ..types import Broken, Dataset, Example, Finding, TunedModel
+from .aio import AsyncTuningProject
 from .core import Core, OnProgress, Part
 
 if TYPE_CHECKING:
@@ -640,7 +641,7 @@ class TuningProject:
     @property
     def aio(self) -> AsyncTuningProject:
         """The run verbs, awaitable from any event loop."""
-        return AsyncTuningProject(self)
+        return AsyncTuningProject(self._core)
 
     # --- shared ----------------------------------------------------------------------------------------------------
 
@@ -685,45 +686,6 @@ class TuningProject:
 
     def _repr_html_(self) -> str:
         return html_table(("step", "arguments", "rows in → out", "cached"), self._table(), caption=self._title())
-
-
-class AsyncTuningProject:
-    """`project.aio`: the run verbs, awaitable from any event loop; cancelling cancels the work, not a bought job."""
-
-    def __init__(self, project: TuningProject) -> None:
-        self._project = project
-
-    async def curate(self, *, progress: OnProgress | None = None) -> Curation:
-        """As `TuningProject.curate`."""
-        return await loop.join(self._project._core.curate(progress))
-
-    async def baseline(
-        self,
-        *metrics: MetricLike,
-        models: Sequence[str] = (),
-        on: Part | Dataset = "validation",
-        limit: int | None = None,
-        concurrency: int = 8,
-        progress: OnProgress | None = None,
-    ) -> Baseline:
-        """As `TuningProject.baseline`."""
-        return await loop.join(self._project._core.baseline(metrics, models, on, limit, concurrency, progress))
-
-    async def tune(self, *, attempt: int = 1, progress: OnProgress | None = None) -> TuningJob:
-        """As `TuningProject.tune`; safe to repeat after a crash."""
-        return await loop.join(self._project._core.tune(attempt, progress))
-
-    async def evaluate(
-        self,
-        *metrics: MetricLike,
-        model: TunedModel | str | None = None,
-        on: Part | Dataset = "test",
-        limit: int | None = None,
-        concurrency: int = 8,
-        progress: OnProgress | None = None,
-    ) -> EvalReport:
-        """As `TuningProject.evaluate`."""
-        return await loop.join(self._project._core.evaluate(metrics, model, on, limit, concurrency, progress))
 
 
 def _usable(data: Dataset, plan: Plan, bad_rows: Literal["raise", "keep"]) -> Dataset:

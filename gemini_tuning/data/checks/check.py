@@ -13,6 +13,7 @@ from difflib import get_close_matches
 
 import msgspec
 
+from ...display import counted
 from ...errors import DataError, PlanError
 from ...models import find, models
 from ...types import Broken, Dataset, Finding, Json, Location
@@ -23,7 +24,7 @@ from ..private.finding import personal_findings
 from ..tokens import dataset_tokens
 from . import labels, structure, text
 from .report import DataReport, Distribution, Suspect
-from .table import PLACES, Limits, Table, counted, finding
+from .table import PLACES, Limits, Table, finding
 
 __all__ = ["DataReport", "Distribution", "Limits", "check", "check_file"]
 

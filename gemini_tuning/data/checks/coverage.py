@@ -15,15 +15,17 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from ...display import counted
 from ...errors import PlanError
 from ...ledger import digest
 from ...types import Dataset, Example, Finding
 from ..learning.features import tfidf_sketch
 from ..private.finding import find_personal
+from ..shares import wilson
 from ..similar.fold import fold
 from ..similar.shingles import ShingleIndex
 from .report import Cluster, Diversity
-from .table import Table, counted, finding
+from .table import Table, finding
 
 Vectors = npt.NDArray[np.float32]
 
@@ -156,7 +158,7 @@ def unlike_production(table: Table, production: Sequence[str]) -> list[Finding]:
     train, live = vectors[: len(ours)], vectors[len(ours) :]
     findings = []
     far = _far(live, train)
-    low, high = _wilson(int(far.sum()), len(far))
+    low, high = wilson(int(far.sum()), len(far))
     if low > FAR_FOUND:
         shown = [asked[at] for at in np.flatnonzero(far).tolist()]
         findings.append(finding(
@@ -167,7 +169,7 @@ def unlike_production(table: Table, production: Sequence[str]) -> list[Finding]:
             details={"texts": [text[:300] for text in shown[:50]]},
         ))  # fmt: skip
     odd = _far(train, live)
-    low, high = _wilson(int(odd.sum()), len(odd))
+    low, high = wilson(int(odd.sum()), len(odd))
     if low > FAR_FOUND:
         unlike: list[Example] = [table.rows[rows[at]] for at in np.flatnonzero(odd).tolist()]
         findings.append(finding(
@@ -191,13 +193,6 @@ def _far(rows: Vectors, others: Vectors) -> npt.NDArray[np.bool_]:
     """Which rows are farther from the others than nearly all of the others are from each other."""
     usual = np.quantile(_nearest(others, others, same=True), FAR)
     return np.asarray(_nearest(rows, others) < usual)
-
-
-def _wilson(k: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (Wilson 1927); `eval.statistics` has the full one, which data may not use."""
-    z = 1.959964
-    middle, spread = (k + z * z / 2) / (n + z * z), z / (n + z * z) * math.sqrt(k * (n - k) / n + z * z / 4)
-    return max(0.0, middle - spread), min(1.0, middle + spread)
 
 
 def texts_of(production: Dataset | Iterable[str]) -> list[str]:

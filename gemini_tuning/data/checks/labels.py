@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ... import models
+from ...display import counted
 from ...types import Example, Finding
 from ..parts import SHORT_OUTPUT
 from ..similar.fold import key, white
-from .table import PLACES, Limits, Table, counted, finding
+from .table import PLACES, Limits, Table, finding
 
 RARE = 10
 """Classes with fewer rows are named."""

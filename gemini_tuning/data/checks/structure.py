@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ... import models
+from ...display import counted
 from ...types import Example, Finding, Turn
-from .table import Limits, Table, counted, finding
+from .table import Limits, Table, finding
 
 _URI = re.compile(r"gs://[^/\s]+/\S.*|https?://[^/\s]+/\S.*", re.DOTALL)
 _SHOWN = 3

@@ -124,11 +124,6 @@ def finding(
     )  # fmt: skip
 
 
-def counted(n: int, one: str, many: str | None = None) -> str:
-    """`1 row`, `2,000 rows`."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
 def find_in(
     texts: Sequence[str], pattern: re.Pattern[str], first: re.Pattern[str]
 ) -> Iterator[tuple[int, re.Match[str]]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from ...display import counted
 from ...types import Example, Finding, Instructions, Severity
 from ..scripts import language_of, script_shares, scripts_of
-from .table import Table, counted, find_in, finding
+from .table import Table, find_in, finding
 
 LANGUAGE_ROWS = 1000
 """Rows whose language is guessed: a share of 1,000 is known to three points."""

@@ -33,6 +33,7 @@ import numpy as np
 from ... import display
 from ...errors import DataError, PlanError
 from ...types import Json
+from ..shares import wilson
 from ..similar.fold import key
 from .classifier import Floats, Mask, SmallModel, View, blended
 from .features import MAX_CHARACTERS, Floats32, Ints
@@ -48,7 +49,6 @@ _SAMPLED_PER_CLASS = 20
 _PROBABILITIES = 50_000_000  # 200 MB: rows x classes held at once
 _VIEW = 4096  # rows beyond the sample whose features are held at once
 _LONG = 200  # characters: above, the quick model leaves out pieces of words, which cost most and add least there
-_Z = NormalDist().inv_cdf(0.975)
 _SURE = NormalDist().inv_cdf(0.99)
 
 
@@ -481,13 +481,6 @@ def doubt(probabilities: Floats32, labels: Ints) -> tuple[Floats, Ints]:
     return ratio, best.astype(np.int64)
 
 
-def _wilson_high(k: int, n: int) -> float:
-    """The upper end of the Wilson interval of a share."""
-    share, square = k / n, _Z * _Z
-    half = _Z * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    return min(1.0, (share + square / (2 * n) + half) / (1 + square / n))
-
-
 def _ranked(texts: Sequence[str], n: int, held: HeldOut) -> LabelSuspects:
     probabilities, labels = held.probabilities, held.labels
     ratio, best = doubt(probabilities, labels)
@@ -496,7 +489,7 @@ def _ranked(texts: Sequence[str], n: int, held: HeldOut) -> LabelSuspects:
     found = wrong_share(probabilities, labels)
     wrong = wrong_probabilities(probabilities, labels, found)
     contradicted = ratio > 0
-    high = _wilson_high(int(contradicted.sum()), len(labels))
+    _, high = wilson(int(contradicted.sum()), len(labels))
     noise = Noise(min(found.share, high), min(found.low, high), high, len(labels))
     few = contradicted.mean() <= _FEW
     listed = contradicted & (wrong > 0.5) & bool(few or found.low > 0)

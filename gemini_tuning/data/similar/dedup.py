@@ -24,6 +24,7 @@ from typing import Literal, NamedTuple, TypeAlias, cast
 import msgspec
 import numpy as np
 
+from ...display import counted
 from ...errors import DataError, PlanError
 from ...types import Dataset, Example, Finding, Json, Severity, Turn
 from ..parts import SHORT_OUTPUT, Parts
@@ -78,12 +79,8 @@ class Groups:
         clusters = self.clusters()
         largest = f", largest {len(clusters[0])}" if clusters else ""
         cut = "" if self.complete else ", not every pair compared"
-        found = f"{_counted(self.duplicates, 'duplicate')} in {_counted(len(clusters), 'group')}"
+        found = f"{counted(self.duplicates, 'duplicate')} in {counted(len(clusters), 'group')}"
         return f"Groups({len(self.groups):,} texts, {found}{largest}{cut})"
-
-
-def _counted(n: int, one: str, many: str | None = None) -> str:
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
 def _texts(texts: Iterable[str], verb: str) -> list[str]:
@@ -334,7 +331,7 @@ def _conflict_finding(examples: Sequence[Example], conflicts: Iterable[Sequence[
         Finding(
             code="label-conflict",
             severity="warning",
-            message=f"{_counted(len(found), 'input has', 'inputs have')} more than one output ({len(rows):,} rows): "
+            message=f"{counted(len(found), 'input has', 'inputs have')} more than one output ({len(rows):,} rows): "
             f"for example {shown[0]['input']!r} has {shown[0]['outputs']}",
             hint="decide which output is right and correct the others; they are kept, because guessing would teach it.",
             where=tuple(example.where for example in rows[:_PLACES]),
@@ -549,7 +546,7 @@ def _leak_findings(examples: Sequence[Example], leaks: dict[str, list[tuple[int,
             yield Finding(
                 code=code,
                 severity=severity,
-                message=f"{_counted(len(found), 'row has', 'rows have')} an input that {what} one that must not be "
+                message=f"{counted(len(found), 'row has', 'rows have')} an input that {what} one that must not be "
                 "trained on",
                 hint="the score on that part would be too good: .split() keeps them together, .dedup() removes them.",
                 where=tuple(examples[row].where for row, _ in found[:_PLACES]),
@@ -572,7 +569,7 @@ def _duplicate_findings(drops: Sequence[Drop], near: float | None) -> Iterator[F
             yield Finding(
                 code=code,
                 severity=severity,
-                message=f"{_counted(len(gone), 'row repeats', 'rows repeat')} another ({how}, same output)",
+                message=f"{counted(len(gone), 'row repeats', 'rows repeat')} another ({how}, same output)",
                 hint=advice,
                 where=tuple(drop.example.where for drop in gone[:_PLACES]),
                 count=len(gone),
